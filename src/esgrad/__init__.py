@@ -1,0 +1,28 @@
+"""What does a gradient cost when you cannot backpropagate?
+
+    gradient = (1/t) Σ_n w_n(f) · q_n        f_n = fitness(x + q_n),   q_n ~ N(0, t·I)
+
+Letters, used on axes, in docstrings and behind tensors:
+
+    B  examples in a batch            K  logits (logit_dim)        N  samples (num_samples)
+    t  variance of the noise          σ  √t                        d  parameters of a network
+    R  runs trained as one stack      S  distinct seeds in it      M  positions the noise is drawn at
+    D  dimension of the noise at a position (M, D = B, K at the logits;  1, d at the parameters)
+
+A *query* is one example judged once by the black box. One forward pass serves N queries when the noise enters
+at the logits; noise at the parameters pays one forward pass for each query.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+_PUBLIC = {"es_gradient": "esgrad.gradients", "exact_gradient": "esgrad.gradients"}
+__all__ = ["__version__", "es_gradient", "exact_gradient"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported on first use: `import esgrad` alone costs no torch."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'esgrad' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,1 @@
+"""Gradients at the logits without sampling: `gradient(logits, targets, variance)`, per example, to be ascended."""

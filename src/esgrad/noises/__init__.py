@@ -1,0 +1,1 @@
+"""How the noise q is drawn: `directions` turns standard normals into N directions of unit variance."""

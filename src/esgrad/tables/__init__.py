@@ -1,0 +1,1 @@
+"""Tables: `table(suite)` gives the numbers, `markdown` the words around them where there are any."""
