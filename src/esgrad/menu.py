@@ -3,6 +3,7 @@
 Nothing is registered anywhere: put a file into the folder and it is on the menu.
 """
 
+import ast
 import difflib
 import importlib
 from collections.abc import Iterable
@@ -40,3 +41,10 @@ def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:
     close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return ValueError(f"unknown {kind} '{word}'.{hint} Known: {', '.join(known)}.")
+
+
+def summary(menu: str, name: str) -> str:
+    """The first line of a file's docstring, read without importing it."""
+    check(menu, name)
+    text = ast.get_docstring(ast.parse((PACKAGE / menu / f"{name}.py").read_text(encoding="utf-8")))
+    return (text or "").split("\n")[0]

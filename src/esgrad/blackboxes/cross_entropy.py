@@ -1,0 +1,21 @@
+"""The log-likelihood of the label, −CE = log softmax(logits)_y, of which only the value comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esgrad.blackboxes.zero_one import predict, prepare, readings, refuses
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EXACTLY_SMOOTHED", "NONNEGATIVE", "fitness", "predict", "prepare", "readings", "refuses"]
+
+NONNEGATIVE = False
+EXACTLY_SMOOTHED = False  # theory.py knows the smoothed accuracy, not the smoothed cross-entropy
+
+
+def fitness(logits: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(logits)_y for logits [..., B, K] and targets [..., B]; [..., B]."""
+    targets = targets.expand(logits.shape[:-1])
+    return logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)

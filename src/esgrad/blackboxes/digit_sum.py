@@ -1,0 +1,54 @@
+"""One network reads k digits, a plain Python function adds them up, and only "sum right or wrong" comes back.
+
+The lecture's picture: a part that cannot be differentiated inside a pipeline (MNIST addition, Manhaeve et al. 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from esgrad.data import Data
+
+NONNEGATIVE = True
+EXACTLY_SMOOTHED = False
+BASE = 10  # the digits 0 to 9
+
+
+def add(digits: Sequence[Tensor]) -> Tensor:
+    """The part nobody differentiates: Python's own sum over the k recognised digits."""
+    return sum(digits)  # type: ignore[return-value]
+
+
+def fitness(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 where the recognised digits of logits [..., B, 10·k] add up to the target [..., B], else 0; [..., B]."""
+    return (predict(logits) == targets).to(logits.dtype)
+
+
+def predict(logits: Tensor) -> Tensor:
+    """The sum of the recognised digits, [..., B, 10·k] to [..., B]."""
+    return add(logits.unflatten(-1, (-1, BASE)).argmax(-1).unbind(-1))
+
+
+def prepare(data: Data) -> Data:
+    """Strings of k digits [n, C, H, k·W], labelled by the number, as k images [n, k, C, H, W], labelled by the sum."""
+    k, _ = readings(data.num_classes)
+    images = data.images.unflatten(-1, (k, -1)).movedim(-2, 1).contiguous()
+    sums = add([data.targets // BASE**place % BASE for place in range(k)])
+    return replace(data, images=images, targets=sums, num_classes=(BASE - 1) * k + 1)
+
+
+def readings(num_classes: int) -> tuple[int, int]:
+    """How many images of an example the network reads (10^k classes: k), and how many classes each has."""
+    return len(str(num_classes - 1)), BASE
+
+
+def refuses(dataset: str) -> str | None:
+    """Why this data set cannot be judged, or None."""
+    if dataset.startswith("digit_strings-"):
+        return None
+    return f"digit_sum adds the digits of a string: data set '{dataset}' has none, digit_strings-2 would do"

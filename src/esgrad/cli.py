@@ -1,0 +1,246 @@
+"""The command line. What a person asks for stands first; the workflow's own steps come after it.
+
+Errors that input can cause are one line and exit code 2; nothing heavy is imported before it is needed.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from esgrad import __version__, menu
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    try:
+        given.command(given)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"esgrad: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and option, with help a newcomer can follow."""
+    parser = argparse.ArgumentParser(
+        prog="esgrad", description="What does a gradient cost when you cannot backpropagate?"
+    )
+    parser.add_argument("--version", action="version", version=f"esgrad {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        made.set_defaults(command=function)
+        return made
+
+    made = command("list", list_menus, "Show what is on each menu, a line each.")
+    made.add_argument("menu", nargs="?", help="one menu only, such as shapings")
+    made.add_argument("--json", action="store_true", help="print names as JSON")
+
+    made = command("train", train, "Train one cell by hand and print its accuracy as it learns.")
+    made.add_argument("--method", default="lecture", help="a method of config/config.yaml, such as maxrl")
+    made.add_argument("--dataset", default="digits", help="digits, mnist, digit_strings-2, ...")
+    made.add_argument("--model", default="mlp", help="a file of models/")
+    made.add_argument("--hidden-size", type=int, default=32, help="units of the hidden layer")
+    made.add_argument("--blackbox", help="instead of the method's own")
+    made.add_argument("--num-samples", type=int, default=10, help="N, samples an example")
+    made.add_argument("--noise-variance", type=float, help="t, instead of the method's own")
+    made.add_argument("--logit-dim", type=int, help="K, instead of the number of classes")
+    made.add_argument("--batch-size", type=int, default=32, help="B")
+    made.add_argument("--learning-rate", type=float, default=0.01, help="of Adam")
+    made.add_argument("--max-steps", type=int, default=500, help="length of the run")
+    made.add_argument("--seed", type=int, default=0, help="of split, initialisation, batches and noise")
+    made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train")
+    made.add_argument("--data-root", default="data", help="folder with torchvision's data sets")
+    made.add_argument("--json", action="store_true", help="print the records as JSON lines")
+
+    made = command("deps", deps, "Print the source files that a job's records depend on.")
+    made.add_argument("path", help="a job's folder below runs/, as a dry run shows it")
+    made.add_argument("--config", default="config/config.yaml", help="the configuration it belongs to")
+
+    made = command("decode", decode, "(workflow) Decode a data set into one file that is safe to load.")
+    made.add_argument("dataset")
+    made.add_argument("--data-root", default="data")
+    made.add_argument("--out", required=True, type=Path)
+
+    made = command("job", job, "(workflow) Train one job: every N, t and seed of it.")
+    made.add_argument("job", help="the job as JSON")
+    made.add_argument("--data", required=True, type=Path)
+    made.add_argument("--device", default="auto")
+    made.add_argument("--out", required=True, type=Path, help="folder for its records")
+
+    made = command("quality", quality, "(workflow) Measure gradient quality on frozen logits.")
+    made.add_argument("spec", help="the configuration's section as JSON, with its methods resolved")
+    made.add_argument("--out", required=True, type=Path)
+
+    made = command("tables", tables, "(workflow) Write every table of a suite, as CSV and Markdown.")
+    made.add_argument("folder", type=Path, help="results/<name>")
+    made.add_argument("--out", type=Path, help="instead of <folder>/tables")
+    made.add_argument("--partial", action="store_true", help="make do with the records there are")
+
+    made = command("figure", figure, "(workflow) Draw figures of a suite, as PNG, SVG and CSV.")
+    made.add_argument("folder", type=Path, help="results/<name>")
+    made.add_argument("names", nargs="+", help="files of figures/, or 'all'")
+    made.add_argument("--out", type=Path, help="instead of <folder>/figures")
+    made.add_argument("--partial", action="store_true", help="make do with the records there are")
+
+    made = command("timings", timings, "(workflow) Gather seconds and versions of every job.")
+    made.add_argument("folder", type=Path, help="results/<name>")
+    return parser
+
+
+def list_menus(given: argparse.Namespace) -> None:
+    """Print the menus: each name with the first line of its file."""
+    if given.menu is not None and given.menu not in menu.menus():
+        raise menu.unknown("menu", given.menu, menu.menus())
+    wanted = [given.menu] if given.menu else menu.menus()
+    if given.json:
+        print(json.dumps({each: menu.names(each) for each in wanted}))
+        return
+    for each in wanted:
+        print(each)
+        for name in menu.names(each):
+            print(f"  {name:28} {menu.summary(each, name)}")
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train one run and print its evaluations."""
+    from esgrad import config as configuration
+    from esgrad import data, jobs, records, training
+
+    methods = configuration.read("config/config.yaml")["methods"]
+    if given.method not in methods:
+        raise menu.unknown("method", given.method, methods)
+    methods[given.method] |= {"blackbox": given.blackbox} if given.blackbox else {}
+    experiment = {
+        "dataset": given.dataset,
+        "model": given.model,
+        "hidden_size": given.hidden_size,
+        "methods": given.method,
+        "num_samples": given.num_samples,
+        "batch_size": given.batch_size,
+        "max_steps": given.max_steps,
+        "num_seeds": 1,
+        "noise_variance": given.noise_variance,
+        "logit_dim": given.logit_dim,
+    }
+    experiment = {key: value for key, value in experiment.items() if value is not None}
+    config = configuration.validated(
+        {"name": "by_hand", "methods": methods, "experiments": {"train": experiment}}
+    )
+    (made,) = configuration.jobs(config)[:1]
+    ((num_samples, variance, reason),) = made.cells()
+    if reason is not None:
+        raise ValueError(reason)
+    device = jobs.resolve(given.device)
+    images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
+    print(f"{made.path}  N={num_samples} t={variance} learning rate {given.learning_rate}", file=sys.stderr)
+    rows = training.train(
+        made,
+        images,
+        num_samples,
+        [(variance, given.learning_rate)],
+        [given.seed],
+        made.steps(num_samples),
+        device,
+    )
+    for row in rows:
+        if given.json:
+            print(records.frame(made, [row]).to_json(orient="records", lines=True).strip())
+            continue
+        test = (
+            f"   test accuracy {row['test_accuracy']:.3f}"
+            if row["test_accuracy"] == row["test_accuracy"]
+            else ""
+        )
+        print(
+            f"step {row['step']:6d}   queries {row['queries']:12,.0f}   forwards {row['forwards']:10,.0f}   "
+            f"validation accuracy {row['validation_accuracy']:.3f}{test}"
+        )
+
+
+def deps(given: argparse.Namespace) -> None:
+    """Print a job's source closure, one path a line."""
+    from esgrad import config as configuration
+    from esgrad import sources
+
+    jobs = {each.path: each for each in configuration.jobs(configuration.read(given.config))}
+    if given.path not in jobs:
+        raise menu.unknown("job", given.path, jobs)
+    print(*sources.of_job(jobs[given.path]), sep="\n")
+
+
+def decode(given: argparse.Namespace) -> None:
+    """Decode one data set."""
+    from esgrad import data
+
+    data.save(data.decode(given.dataset, given.data_root), given.out)
+
+
+def job(given: argparse.Namespace) -> None:
+    """Train one job."""
+    from esgrad import jobs
+    from esgrad.job import Job
+
+    jobs.run(Job.from_json(given.job), given.data, given.out, given.device)
+
+
+def quality(given: argparse.Namespace) -> None:
+    """Measure gradient quality."""
+    from esgrad import quality, records
+
+    records.write(quality.measure(**json.loads(given.spec)), given.out)
+
+
+def tables(given: argparse.Namespace) -> None:
+    """Write every table."""
+    from esgrad import markdown, suite
+    from esgrad.files import written
+
+    gathered = suite.load(given.folder, partial=given.partial, current="reference" not in given.folder.parts)
+    for name in menu.names("tables"):
+        made = menu.load("tables", name)
+        frame = made.table(gathered)
+        words = getattr(made, "markdown", markdown.markdown)(frame)
+        with written((given.out or given.folder / "tables") / f"{name}.csv") as path:
+            frame.to_csv(path, index=False)
+        with written((given.out or given.folder / "tables") / f"{name}.md") as path:
+            path.write_text(words, encoding="utf-8")
+
+
+def figure(given: argparse.Namespace) -> None:
+    """Draw figures."""
+    from esgrad import style, suite
+
+    gathered = suite.load(given.folder, partial=given.partial, current="reference" not in given.folder.parts)
+    for name in menu.names("figures") if given.names == ["all"] else given.names:
+        drawn, frame = menu.load("figures", name).draw(gathered)
+        style.save(drawn, frame, (given.out or given.folder / "figures") / name)
+
+
+def timings(given: argparse.Namespace) -> None:
+    """Gather seconds and versions."""
+    import pandas as pd
+
+    from esgrad.files import written
+
+    runs = given.folder / "runs"
+    seconds = pd.concat([pd.read_parquet(path) for path in sorted(runs.rglob("timing.parquet"))])
+    made_by = [
+        json.loads(path.read_text()) | {"path": str(path.parent.relative_to(runs))}
+        for path in sorted(runs.rglob("provenance.json"))
+    ]
+    for name, frame in [("seconds", seconds), ("provenance", pd.DataFrame(made_by))]:
+        with written(given.folder / "timings" / f"{name}.csv") as path:
+            frame.to_csv(path, index=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

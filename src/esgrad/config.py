@@ -1,0 +1,209 @@
+"""A validated configuration, unfolded into jobs: one for each data set, model, black box, method, K and B."""
+
+import json
+import math
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from esgrad import menu
+from esgrad.data import DRAWN_AT_MOST, DRAWN_SHARE, Facts, describe
+from esgrad.job import Job
+
+SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The validated configuration in a YAML file; OSError or ValueError in one line."""
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    return validated(loaded)
+
+
+def validated(config: Any) -> dict[str, Any]:
+    """The configuration with every default filled in; ValueError naming the first value that is wrong."""
+    schema = _schema()
+    validator = _Validator(schema)
+    if error := jsonschema.exceptions.best_match(validator.iter_errors(config)):
+        raise ValueError(_explain(error))
+    config = json.loads(json.dumps(config))
+    _fill(config, schema)
+    for name, method in config["methods"].items():
+        _check_method(name, method)
+    for name, experiment in config["experiments"].items():
+        _check_experiment(name, experiment, config)
+    for name in listed(config.get("gradient_quality", {}).get("methods", [])):
+        if name not in config["methods"]:
+            raise menu.unknown("method in gradient_quality", name, config["methods"])
+        if config["methods"][name].get("space") != "logits":
+            raise ValueError(
+                f"gradient_quality.methods: {name} has no noise at the logits; name one that has"
+            )
+    return config
+
+
+def jobs(config: dict[str, Any]) -> list[Job]:
+    """Every job of a validated configuration, those without a runnable cell included."""
+    return [job for name in config["experiments"] for job in _experiment_jobs(name, config)]
+
+
+def runnable(job: Job) -> bool:
+    """Whether a job has a cell that is not skipped."""
+    return any(reason is None for *_, reason in job.cells())
+
+
+def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
+    experiment, tuning = config["experiments"][name], config["tuning"]
+    for method, dataset, model in product(
+        *(listed(experiment[key]) for key in ("methods", "dataset", "model"))
+    ):
+        spec = config["methods"][method]
+        exact = spec.get("exact")
+        own = spec.get("blackbox") or (menu.load("exact", exact).BLACKBOX if exact else "zero_one")
+        for blackbox in listed(experiment.get("blackbox", own)):
+            _, classes = menu.load("blackboxes", blackbox).readings(describe(dataset)["num_classes"])
+            variances = listed(experiment.get("noise_variance", spec.get("noise_variance", 1)))
+            if exact and not menu.load("exact", exact).USES_VARIANCE:
+                variances = [None]
+            for logit_dim, batch_size in product(
+                listed(experiment.get("logit_dim", classes)), listed(experiment["batch_size"])
+            ):
+                yield Job(
+                    experiment=name,
+                    dataset=dataset,
+                    model=model,
+                    blackbox=blackbox,
+                    method=method,
+                    logit_dim=logit_dim,
+                    batch_size=batch_size,
+                    space=spec.get("space", "logits"),
+                    noise=spec.get("noise", ""),
+                    shaping=spec.get("shaping", ""),
+                    exact=exact,
+                    optimizer=spec["optimizer"],
+                    weight_decay=spec["weight_decay"],
+                    hidden_size=experiment["hidden_size"],
+                    num_classes=classes,
+                    num_samples=(None,) if exact else tuple(listed(experiment["num_samples"])),
+                    noise_variance=tuple(None if t is None else float(t) for t in variances),
+                    num_seeds=experiment["num_seeds"],
+                    max_steps=experiment["max_steps"],
+                    max_queries=experiment.get("max_queries"),
+                    learning_rates=tuple(tuning["learning_rates"]),
+                    num_tuning_seeds=tuning["num_seeds"],
+                    tuning_fraction=tuning["fraction"],
+                    max_widenings=tuning["max_widenings"],
+                    evaluations_per_decade=config["evaluations_per_decade"],
+                    draws_per_cell=config["draws_per_cell"],
+                )
+
+
+def _check_method(name: str, method: dict[str, Any]) -> None:
+    triple = [key for key in ("space", "noise", "shaping") if key in method]
+    if "exact" in method and triple:
+        raise ValueError(
+            f"methods.{name} has both exact and {triple[0]}; an exact gradient has no {triple[0]}"
+        )
+    if "exact" not in method and len(triple) < 3:
+        missing = ({"space", "noise", "shaping"} - set(triple)).pop()
+        raise ValueError(
+            f"methods.{name} lacks {missing}; a method is space, noise and shaping, or exact alone"
+        )
+    for key, folder in [
+        ("space", "spaces"),
+        ("noise", "noises"),
+        ("shaping", "shapings"),
+        ("exact", "exact"),
+    ]:
+        if key in method:
+            menu.check(folder, method[key])
+    menu.check("optimizers", method["optimizer"])
+    for blackbox in listed(method.get("blackbox", [])):
+        menu.check("blackboxes", blackbox)
+    _check_finite(f"methods.{name}.noise_variance", method.get("noise_variance", 1))
+
+
+def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, Any]) -> None:
+    for method in listed(experiment["methods"]):
+        if method not in config["methods"]:
+            raise menu.unknown(f"method in experiments.{name}", method, config["methods"])
+    for model in listed(experiment["model"]):
+        menu.check("models", model)
+    for blackbox in listed(experiment.get("blackbox", [])):
+        menu.check("blackboxes", blackbox)
+    _check_finite(f"experiments.{name}.noise_variance", experiment.get("noise_variance", 1))
+    for job in _experiment_jobs(name, config):
+        least = job.num_classes
+        images, _ = menu.load("blackboxes", job.blackbox).readings(describe(job.dataset)["num_classes"])
+        if job.logit_dim < least or (images > 1 and job.logit_dim != least):
+            wanted = f"{least} exactly" if images > 1 else f"{least} or more"
+            raise ValueError(
+                f"experiments.{name}.logit_dim: {job.logit_dim} does not fit the {least} classes that "
+                f"{job.dataset} has for {job.blackbox}: K = {wanted}"
+            )
+        if job.batch_size > (train := _num_train(describe(job.dataset))):
+            raise ValueError(
+                f"experiments.{name}.batch_size: {job.batch_size} is more than the {train} training images of {job.dataset}"
+            )
+
+
+def _num_train(facts: Facts) -> int:
+    """Training images left when the parts that the files do not fix are drawn."""
+    first, *later = facts["counts"]
+    return first - later.count(0) * min(first // DRAWN_SHARE, DRAWN_AT_MOST)
+
+
+def _check_finite(where: str, values: Any) -> None:
+    for value in listed(values):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: {value} is not a finite number; t is a variance above 0")
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    """One line for what the schema found."""
+    where = ".".join(str(part) for part in error.absolute_path) or "the configuration"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        key = next(key for key in error.instance if key not in known)
+        return str(menu.unknown(f"key in {where}", key, known))
+    if error.validator == "required":
+        return f"{where}: {error.message}"
+    wanted = error.schema.get("description") or (error.parent and error.parent.schema.get("description"))
+    return f"{where}: {error.message}" + (f" ({wanted})" if wanted else "")
+
+
+_Validator = jsonschema.validators.validator_for({"$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    for root in (Path.cwd(), Path(__file__).parents[2]):
+        if (root / SCHEMA).is_file():
+            return yaml.safe_load((root / SCHEMA).read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"{SCHEMA} is missing: run from the root of a checkout of esgrad")
+
+
+def _fill(value: Any, schema: dict[str, Any]) -> None:
+    """Fill in the schema's defaults, all the way down."""
+    if not isinstance(value, dict):
+        return
+    for key, below in schema.get("properties", {}).items():
+        if "default" in below:
+            value.setdefault(key, json.loads(json.dumps(below["default"])))
+        if key in value:
+            _fill(value[key], below)
+    if isinstance(others := schema.get("additionalProperties"), dict):
+        for item in value.values():
+            _fill(item, others)
+
+
+def listed(value: Any) -> list[Any]:
+    """A single value will do for a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,22 @@
+"""Exact gradient of the smoothed accuracy, ∇p(l) with p(l) = P(argmax(l + q) = y), q ~ N(0, t·I).
+
+The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esgrad.theory).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BLACKBOX = "zero_one"
+USES_VARIANCE = True
+
+
+def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
+    """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B] and variance t [R]."""
+    from ..theory import log_probability_and_gradient
+
+    log_p, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
+    return (log_p.exp()[..., None] * gradient_of_log_p).to(logits.dtype)

@@ -1,0 +1,60 @@
+"""What a longer logit vector costs: final test accuracy against K, a line for each method and N.
+
+The task stays as it is while K grows (logits no label uses), so a method that knew which logits matter would draw a
+level line. Bars are Student's t interval over seeds, of those that finished; the dotted line is chance.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from esgrad import style
+from esgrad.figures import _select
+from esgrad.suite import Suite
+
+TITLE = "What does a longer logit vector cost?"
+SETTING = ["dataset", "model", "batch_size", "noise_variance"]
+COLUMNS = [
+    *(*_select.SETTING, "blackbox", "method", "num_samples", "noise_variance", "label"),
+    *("test_accuracy_mean", "low", "high", "num_seeds", "diverged", "chance"),
+]
+
+
+@style.styled
+def draw(suite: Suite) -> style.Drawing:
+    """The figure, and a row per point drawn, `chance` (1/classes) beside it."""
+    name = _select.experiment(suite, "logit_dim", "logit_dim")
+    records = _select.reported(suite, name)
+    if records.empty:
+        return style.words(TITLE, "No experiment of this configuration varies K.", COLUMNS)
+    classes = records.groupby(["dataset", "logit_dim"], as_index=False)["num_classes"].first()
+    frame = _select.labelled(_select.table("accuracy", suite, name)).merge(classes)
+    frame = frame.assign(chance=1 / frame["num_classes"])
+    panels = _select.settings(frame, ["dataset", "model", "batch_size"])
+    figure, grid = style.canvas(1, len(panels), 5.2, 3.8, TITLE, sharey=True)
+    for axes, (title, part) in zip(grid[0], panels, strict=True):
+        _panel(axes, part)
+        axes.set_title(title)
+    grid[0][0].set_ylabel(style.AXES["test_accuracy"])
+    style.legend(figure, grid.flat)
+    style.footnote(figure, records, f"line: mean, bar: {style.INTERVAL}", style.budget(records))
+    return figure, frame[COLUMNS]
+
+
+def _panel(axes: Axes, frame: pd.DataFrame) -> None:
+    axes.set_xscale("log")
+    many = frame["num_samples"].max()
+    for label, look, line in _select.lines(frame):
+        line = line.sort_values("logit_dim")
+        known = line["num_samples"].iloc[0]
+        if pd.notna(known) and known < many:  # the same colour with fewer samples: dashed and hollow
+            look |= {"linestyle": (0, (2.5, 1.5)), "markerfacecolor": "white"}
+        mean = line["test_accuracy_mean"]
+        bars = (mean - line["low"]).fillna(0), (line["high"] - mean).fillna(0)
+        axes.errorbar(line["logit_dim"], mean, bars, label=label, capsize=2, **look)
+    chance = frame.drop_duplicates("logit_dim").sort_values("logit_dim")
+    axes.plot(chance["logit_dim"], chance["chance"], ":", color=style.GREY)
+    place = chance[["logit_dim", "chance"]].iloc[0]
+    axes.annotate("chance", place, (0, -3), textcoords="offset points", va="top", color=style.GREY, fontsize=8)
+    style.ticks(axes, "x", frame["logit_dim"])
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(style.AXES["logit_dim"])

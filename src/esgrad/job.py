@@ -1,0 +1,132 @@
+"""A job: what one process trains, with every N and t in it; what of it is skipped, and why.
+
+A *cell* is a job × N × t, a *run* a cell × learning rate × seed.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+
+from esgrad import costs, menu
+from esgrad.data import describe
+from esgrad.suite import FIRST_TUNING_SEED
+
+NUM_LEVEL_SEEDS = 5  # of backprop's runs that set the target levels and are never reported
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process trains, whole: it can be written as JSON and handed to another machine."""
+
+    experiment: str
+    dataset: str
+    model: str
+    blackbox: str
+    method: str
+    logit_dim: int
+    batch_size: int
+    space: str
+    noise: str
+    shaping: str
+    exact: str | None
+    optimizer: str
+    weight_decay: float
+    hidden_size: int
+    num_classes: int
+    num_samples: tuple[int | None, ...]
+    noise_variance: tuple[float | None, ...]
+    num_seeds: int
+    max_steps: int
+    max_queries: int | None
+    learning_rates: tuple[float, ...]
+    num_tuning_seeds: int
+    tuning_fraction: float
+    max_widenings: int
+    evaluations_per_decade: int
+    draws_per_cell: float
+
+    @property
+    def path(self) -> str:
+        """Where its records lie, below results/<name>/runs/; no two jobs of a configuration share it."""
+        dims = f"logit_dim={self.logit_dim},batch_size={self.batch_size}"
+        return "/".join([self.experiment, self.dataset, self.model, self.blackbox, self.method, dims])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The reported seeds, and for backprop those that set the target levels."""
+        levels = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + NUM_LEVEL_SEEDS)
+        return [*range(self.num_seeds), *(levels if self.exact == "backprop" else ())]
+
+    @property
+    def tuning_seeds(self) -> list[int]:
+        """The seeds that choose the learning rate."""
+        return [FIRST_TUNING_SEED + number for number in range(self.num_tuning_seeds)]
+
+    def steps(self, num_samples: int | None) -> int:
+        """How long a run is: the step that reaches max_queries, max_steps at the latest."""
+        queries = costs.per_step(self.space, self.exact, self.batch_size, num_samples).queries
+        if self.max_queries is None or math.isnan(queries):
+            return self.max_steps
+        return min(self.max_steps, math.ceil(self.max_queries / queries))
+
+    def cells(self) -> Iterator[tuple[int | None, float | None, str | None]]:
+        """Every (N, t) with the reason why it is skipped, or None."""
+        for num_samples, variance in product(self.num_samples, self.noise_variance):
+            yield num_samples, variance, self._refusal(num_samples)
+
+    def draws(self, num_samples: int | None) -> float:
+        """Random numbers drawn for the reported runs of a cell."""
+        if num_samples is None:
+            return 0.0
+        noise = menu.load("noises", self.noise)
+        return (
+            noise.DRAWS_PER_SAMPLE * num_samples * self._numbers() * self.num_seeds * self.steps(num_samples)
+        )
+
+    def _numbers(self) -> int:
+        """Coordinates of the point that the noise surrounds."""
+        images, _ = menu.load("blackboxes", self.blackbox).readings(describe(self.dataset)["num_classes"])
+        if self.space == "parameters":
+            shape = describe(self.dataset)["shape"]
+            return menu.load("models", self.model).num_parameters(shape, self.logit_dim, self.hidden_size)
+        return self.batch_size * self.logit_dim * images
+
+    def _refusal(self, num_samples: int | None) -> str | None:
+        blackbox = menu.load("blackboxes", self.blackbox)
+        if reason := blackbox.refuses(self.dataset):
+            return reason
+        if self.exact is not None:
+            own = menu.load("exact", self.exact).BLACKBOX
+            return (
+                None
+                if own == self.blackbox
+                else f"{self.exact} is the exact gradient of {own}, not of {self.blackbox}"
+            )
+        assert num_samples is not None
+        shaping = menu.load("shapings", self.shaping)
+        if shaping.NEEDS_NONNEGATIVE and not blackbox.NONNEGATIVE:
+            return f"{self.shaping} descends on fitness that can be negative, as {self.blackbox}'s can"
+        reason = menu.load("noises", self.noise).refuses(num_samples) or shaping.refuses(
+            self.noise, num_samples
+        )
+        if reason is None and (draws := self.draws(num_samples)) > self.draws_per_cell:
+            return f"{draws:.2g} draws are more than draws_per_cell = {self.draws_per_cell:.2g}"
+        return reason
+
+    def json(self) -> str:
+        """The job as one line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        """The job that `json` wrote; ValueError for anything else."""
+        try:
+            loaded = json.loads(text)
+            return Job(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
+            )
+        except (TypeError, json.JSONDecodeError) as error:
+            known = ", ".join(field.name for field in fields(Job))
+            raise ValueError(f"not a job in JSON ({error}); its keys are {known}") from None

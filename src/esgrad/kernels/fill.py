@@ -1,0 +1,118 @@
+"""The fill on a CPU: `philox.philox` and `philox.standard_normal`, compiled, a tile of blocks at a time.
+
+Loops over a tile are plain and branch-free, so that LLVM turns each into vector instructions. No fastmath: the order
+and the rounding of every operation are those of the oracle. The coefficients of the inverse are arguments, because
+numba's cache does not notice a change in another file.
+"""
+
+import numpy as np
+from numba import njit
+from numpy import float32, int32, int64, uint32, uint64
+
+from esgrad.kernels import philox
+
+TILE = 256  # blocks of 4 numbers; counters, words and normals of a tile stay in the first-level cache
+M0, M1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
+W0, W1 = uint64(0x9E3779B9), uint64(0xBB67AE85)
+LOW, HIGH = uint64(0xFFFFFFFF), uint64(32)
+NINE, TWO, ONE, TOP = uint32(9), int32(2), int32(1), int32(1 << 24)
+ROOT_HALF, MANTISSA, EXPONENT, FULL = int32(0x3F3504F3), int32(0x7FFFFF), int32(23), int32(46)
+Floats = tuple[np.float32, ...]
+UNIT, SCALE = float32(1), float32(2.0**-24)
+
+
+def fill(out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int) -> None:
+    """Fill `out` [S, n, M, D], float32 and contiguous, with the normals of samples start, …, start + n − 1.
+
+    `seeds` [S] is int64. Nothing is checked here: `streams.normals` does.
+    """
+    _fill(out, seeds, role, step, start, *_COEFFICIENTS)
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, log2: Floats, p: Floats, q: Floats
+) -> None:
+    _, samples, positions, dimension = out.shape
+    blocks = (dimension + 3) // 4
+    total = samples * positions * blocks
+    flat = out.reshape(-1)
+    counters, words = np.empty((3, TILE), uint32), np.empty(4 * TILE, uint32)
+    scratch = np.empty(4 * TILE, float32)
+    at = 0
+    for seed in seeds:
+        sample, position, block = start, 0, 0
+        for first in range(0, total, TILE):
+            count = min(TILE, total - first)
+            for i in range(count):
+                counters[0, i], counters[1, i], counters[2, i] = position, sample, block
+                block += 1
+                if block == blocks:
+                    block = 0
+                    position += 1
+                    if position == positions:
+                        position = 0
+                        sample += 1
+            _philox(step, counters, seed, role, words, count)
+            if dimension % 4 == 0:
+                _normal(words, flat[at : at + 4 * count], 4 * count, log2, p, q)
+                at += 4 * count
+            else:
+                _normal(words, scratch, 4 * count, log2, p, q)
+                at = _pack(scratch, counters[2], count, dimension, flat, at)
+
+
+@njit(nogil=True)
+def _philox(step: int, counters: np.ndarray, seed: int, role: int, words: np.ndarray, count: int) -> None:
+    for i in range(count):
+        k0, k1 = uint64(seed), uint64(role)
+        c0, c1 = uint64(step), uint64(counters[0, i])
+        c2, c3 = uint64(counters[1, i]), uint64(counters[2, i])
+        for _ in range(10):
+            product0, product1 = M0 * c0, M1 * c2
+            c0, c1 = (product1 >> HIGH) ^ c1 ^ k0, product1 & LOW
+            c2, c3 = (product0 >> HIGH) ^ c3 ^ k1, product0 & LOW
+            k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
+        words[4 * i], words[4 * i + 1] = uint32(c0), uint32(c1)
+        words[4 * i + 2], words[4 * i + 3] = uint32(c2), uint32(c3)
+
+
+@njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
+def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Floats, q: Floats) -> None:
+    l0, l1, l2, l3, l4, l5, l6, l7 = log2
+    p0, p1, p2, p3, p4, p5 = p
+    q0, q1, q2, q3, q4, q5 = q
+    # numba widens int32 sums to int64: int32(…) keeps them narrow, and the vectors full.
+    for i in range(count):
+        odd = int32(TWO * int32(words[i] >> NINE) + ONE)
+        below, above = float32(odd), float32(int32(TOP - odd))
+        square = np.float32(below * above)
+        product = int32(square.view(np.int32) - ROOT_HALF)
+        mantissa = np.int32((product & MANTISSA) + ROOT_HALF)
+        z = mantissa.view(np.float32) - UNIT
+        log = (((((((l7 * z + l6) * z + l5) * z + l4) * z + l3) * z + l2) * z + l1) * z + l0) * z
+        w = float32(int32(FULL - int32(product >> EXPONENT))) - log
+        numerator = ((((p5 * w + p4) * w + p3) * w + p2) * w + p1) * w + p0
+        denominator = ((((q5 * w + q4) * w + q3) * w + q2) * w + q1) * w + q0
+        out[i] = (below - above) * SCALE * numerator / denominator
+
+
+@njit(nogil=True)
+def _pack(normals: np.ndarray, block: np.ndarray, count: int, dimension: int, out: np.ndarray, at: int) -> int:
+    """Copy blocks of 4 into rows of `dimension`, whose last block is cut. Returns the next free place."""
+    for i in range(count):
+        if at + 4 <= out.size:  # what is too much here, the next block overwrites
+            for j in range(4):
+                out[at + j] = normals[4 * i + j]
+        else:
+            for j in range(out.size - at):
+                out[at + j] = normals[4 * i + j]
+        at += min(4, dimension - 4 * int64(block[i]))
+    return at
+
+
+def _floats(values: tuple[float, ...]) -> Floats:
+    return tuple(float32(value) for value in values)
+
+
+_COEFFICIENTS = (_floats(philox.LOG2), _floats(philox.P), _floats(philox.Q))

@@ -1,0 +1,19 @@
+"""Softmax regression: one linear map from the pixels to the logits."""
+
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
+    """A network from images [..., C, H, W] to logits [..., K]; `hidden_size` has no meaning here."""
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(-3), nn.Linear(prod(shape), logit_dim))
+
+
+def num_parameters(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> int:
+    """d, counted without building anything."""
+    return (prod(shape) + 1) * logit_dim

@@ -1,0 +1,21 @@
+"""A perceptron with one hidden layer of `hidden_size` ReLU units."""
+
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
+    """A network from images [..., C, H, W] to logits [..., K]."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Flatten(-3), nn.Linear(prod(shape), hidden_size), nn.ReLU(), nn.Linear(hidden_size, logit_dim)
+    )
+
+
+def num_parameters(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> int:
+    """d, counted without building anything."""
+    return (prod(shape) + 1) * hidden_size + (hidden_size + 1) * logit_dim

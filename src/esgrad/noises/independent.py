@@ -1,0 +1,22 @@
+"""Independent Gaussian noise: q_n ~ N(0, t·I), every sample drawn afresh (the lecture's)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DRAWS_PER_SAMPLE = 1.0
+"""Random vectors drawn for one sample."""
+
+
+def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
+    """Samples start to stop, of variance 1, from a source of standard normals `(start, stop) -> [S, n, M, D]`."""
+    return normals(start, stop)  # [S, n, M, D]
+
+
+def refuses(num_samples: int) -> str | None:
+    """Why this N cannot be drawn, or None."""
+    return None

@@ -1,0 +1,28 @@
+"""Mirrored (antithetic) Gaussian noise: q_{2i+1} = −q_{2i}, so Σq = 0 (Brockhoff et al. 2010; arXiv 1703.03864 §2).
+
+Even terms of the fitness cancel within a pair; so does every centre that a shaping might subtract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DRAWS_PER_SAMPLE = 0.5
+"""Random vectors drawn for one sample."""
+
+
+def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
+    """Samples start to stop (both even), of variance 1: the pairs (q, −q), one after the other."""
+    half = normals(start // 2, stop // 2)  # [S, n/2, M, D]
+    seeds, pairs, positions, dimension = half.shape
+    signs = half.new_tensor([1.0, -1.0])[:, None, None]
+    return (half[:, :, None] * signs).reshape(seeds, 2 * pairs, positions, dimension)  # [S, n, M, D]
+
+
+def refuses(num_samples: int) -> str | None:
+    """Why this N cannot be drawn, or None."""
+    return None if num_samples % 2 == 0 else f"mirrored noise comes in pairs: N = {num_samples} is odd"

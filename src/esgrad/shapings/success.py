@@ -1,0 +1,27 @@
+"""Success-only weights, w = f/Σf (0 without a success): MaxRL without its baseline (arXiv 2602.02710, eq. for the
+N-truncated log-likelihood). With 0/1 fitness its mean is (1 − (1−p)^N) ∇log p."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEEDS_NONNEGATIVE = True
+
+
+def weights(fitness: Tensor) -> Tensor:
+    """Fitness [R, N, M], none of it negative, to weights [R, N, M]."""
+    total = fitness.sum(1, keepdim=True)
+    return fitness / total.masked_fill(total == 0, 1.0)
+
+
+def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
+    """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
+    return ("log_smoothed", 1 - (1 - probability) ** num_samples) if noise == "independent" else None
+
+
+def refuses(noise: str, num_samples: int) -> str | None:
+    """Why this combination estimates nothing useful, or None."""
+    return None

@@ -1,0 +1,35 @@
+"""Noise at the logits: each example of the batch is a position, its K logits the point (the lecture's hybrid).
+
+The gradient found there is pushed on to the parameters by the chain rule, as backprop would push its own.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from esgrad.stack import Stack
+
+if TYPE_CHECKING:
+    from esgrad.perturbation import Perturbation
+
+
+class Space:
+    """The logits of one batch, [R, B, D], and the graph behind them."""
+
+    def __init__(
+        self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]
+    ):
+        self.stack, self.targets, self.blackbox = stack, targets, blackbox
+        self.logits = stack(images)
+        self.point = self.logits.detach()  # [R, B, D]; what a black box sees has no gradient
+
+    def fitness(self, noise: "Perturbation") -> Tensor:
+        """What the black box says of each perturbed example, [R, N, B]."""
+        targets = self.targets[:, None]
+        return torch.cat([self.blackbox(points, targets) for points in noise.around(self.point)], 1)
+
+    def push(self, gradient: Tensor) -> list[Tensor]:
+        """The chain rule: from gradients at the logits, [R, B, D] per example, to those of the batch's mean."""
+        return list(torch.autograd.grad(self.logits, self.stack.parameters, gradient / gradient.shape[1]))

@@ -1,0 +1,54 @@
+"""R networks of one architecture run as one: plain torch modules, stacked by torch.func."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+
+class Stack:
+    """The parameters of R networks, each [R, ...], and the ways to run them."""
+
+    def __init__(self, networks: Sequence[nn.Module], device: torch.device | str = "cpu") -> None:
+        stacked, buffers = stack_module_state(list(networks))
+        if buffers:
+            raise ValueError(
+                f"a network of a stack has parameters only, but this one has buffers: {sorted(buffers)}"
+            )
+        self.network = networks[0].to(device)
+        self.names = list(stacked)
+        self.parameters = [tensor.detach().to(device).requires_grad_() for tensor in stacked.values()]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images [R, B, ...] to logits [R, B, D], the readings of an example side by side."""
+        return vmap(self._one)(self.parameters, images).flatten(2)
+
+    def flat(self) -> Tensor:
+        """The parameters of each run as one vector, [R, d]."""
+        return torch.cat([parameter.detach().flatten(1) for parameter in self.parameters], 1)
+
+    def unflatten(self, vectors: Tensor) -> list[Tensor]:
+        """Vectors [..., d] as a list of parameters [..., shape]."""
+        shapes = [parameter.shape[1:] for parameter in self.parameters]
+        pieces = vectors.split([prod(shape) for shape in shapes], -1)
+        return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def population(self, vectors: Tensor, images: Tensor) -> Tensor:
+        """What n networks of each run, their parameters [R, n, d], make of its images [R, B, ...]: [R, n, B, D]."""
+        members = vmap(self._one, in_dims=(0, None))
+        return vmap(members)(self.unflatten(vectors), images).flatten(3)
+
+    def _one(self, parameters: Sequence[Tensor], images: Tensor) -> Tensor:
+        return functional_call(self.network, dict(zip(self.names, parameters, strict=True)), images)
+
+
+Build = Callable[[], nn.Module]
+
+
+def initialised(build: Build, seed: int) -> nn.Module:
+    """A network initialised by torch's own rules from a seed; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()

@@ -1,0 +1,187 @@
+"""Pure functions on arrays: what a training costs until a target, and how sure we may be.
+
+A cost is counted in steps, queries or forward passes, and read at the evaluations. A run that ends before it
+arrives is right-censored: its cost is known to exceed what it spent, and `hit` is False. No function here
+draws random numbers or looks at other runs than those it is given.
+
+An interval is `(estimate, low, high)` at 95 % confidence. Percentile bootstraps are not used: they cover
+75, 84 and 91 % at n = 3, 5 and 10. With one value there is an estimate and no interval (NaN).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+class Crossing(NamedTuple):
+    """The cost of arriving lies in (lower, upper]; a run that never arrived has upper = inf, `hit` False."""
+
+    lower: float
+    upper: float
+    hit: bool
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % interval; NaN where the data allow none."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+NOTHING = Interval(np.nan, np.nan, np.nan)
+
+
+def arrival(costs: ArrayLike, accuracies: ArrayLike, target: float) -> int | None:
+    """The first evaluation at or above the target that the next one confirms; None if there is none.
+
+    `costs` and `accuracies`, [evaluations], are one run's, in order. One lucky reading is not an arrival, so
+    the last evaluation, which nothing confirms, never is one; NaN confirms nothing. Nor is the evaluation
+    before the first step (cost 0): what has not been trained has not arrived by training.
+    """
+    above = np.asarray(accuracies, dtype=float) >= target
+    spent = np.asarray(costs, dtype=float)
+    if above.shape != spent.shape or above.ndim != 1:
+        raise ValueError(f"costs and accuracies must be of one length, got {spent.shape} and {above.shape}.")
+    confirmed = above[:-1] & above[1:] & ~(spent[:-1] <= 0)
+    return int(np.argmax(confirmed)) if confirmed.any() else None
+
+
+def crossing(costs: ArrayLike, accuracies: ArrayLike, target: float) -> Crossing:
+    """Where one run crosses the target: between two evaluations, or beyond all it spent (see `arrival`)."""
+    costs = np.asarray(costs, dtype=float)
+    index = arrival(costs, accuracies, target)
+    if index is None:
+        return Crossing(float(costs[-1]) if len(costs) else np.nan, np.inf, False)
+    return Crossing(float(costs[index - 1]) if index else 0.0, float(costs[index]), True)
+
+
+def survival(costs: ArrayLike, hits: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Kaplan and Meier's estimate of S(cost), the share of runs still on their way: sorted costs, S at each.
+
+    costs [runs]: at arrival where `hits` [runs], else what the run spent. A run censored at a cost at which
+    another arrives counts as still on its way there.
+    """
+    costs, hits = _runs(costs, hits)
+    sample = stats.CensoredData(uncensored=costs[hits], right=costs[~hits])
+    function = stats.ecdf(sample).sf
+    return function.quantiles, function.probabilities
+
+
+def median_cost(costs: ArrayLike, hits: ArrayLike) -> float:
+    """Kaplan and Meier's median: the first cost at which S ≤ ½; inf where S never falls so far.
+
+    The comparison has a tolerance, because S is a product of fractions that may miss ½ by a rounding:
+    on [1, 2, 3, 4] the median is 2.
+    """
+    if np.size(costs) == 0:
+        return np.nan
+    at, share = survival(costs, hits)
+    reached = share <= 0.5 + 1e-9
+    return float(at[np.argmax(reached)]) if reached.any() else np.inf
+
+
+def median_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
+    """`median_cost` between two order statistics; distribution-free, whatever censors the runs.
+
+    With k the largest number for which P(Binomial(n, ½) < k) ≤ 2.5 %, `low` is the k-th smallest of the costs
+    (a censored run stands at what it spent, which its cost exceeds) and `high` the k-th largest (there it
+    stands at inf). The coverage is at least 95 % (97.9 % at n = 10). Below six runs no such k exists; the
+    extremes stand in, which cover 1 − 2^(1−n): 93.8 % at n = 5, 50 % at n = 2.
+    """
+    costs, hits = _runs(costs, hits)
+    n = len(costs)
+    if n == 0 or np.isnan(costs).any():
+        return NOTHING
+    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
+    low, high = np.sort(costs)[k - 1], np.sort(np.where(hits, costs, np.inf))[n - k]
+    return Interval(median_cost(costs, hits), float(low), float(high))
+
+
+def cost_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
+    """The typical cost of arriving: the median over seeds, low ≤ estimate ≤ high.
+
+    Where every run arrived: the geometric mean, which is the median if costs are log-normal, with Student's t
+    on the logs. Where some were censored: `median_interval`, with estimate inf if more than half never
+    arrived; then `> low` is what may be said, and where none arrived `low` is the budget.
+    """
+    costs, hits = _runs(costs, hits)
+    return geometric_mean_interval(costs) if hits.all() else median_interval(costs, hits)
+
+
+def expected_running_time(costs: ArrayLike, hits: ArrayLike) -> float:
+    """ERT: all that was spent, by runs that arrived and runs that did not, per arrival; inf without one."""
+    costs, hits = _runs(costs, hits)
+    return float(costs.sum() / hits.sum()) if hits.any() else np.inf
+
+
+def wilson_interval(hits: int, runs: int) -> Interval:
+    """A rate and Wilson's score interval; NaN without runs."""
+    if runs == 0:
+        return NOTHING
+    low, high = stats.binomtest(int(hits), int(runs)).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(hits / runs, float(low), float(high))
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The mean and Student's t interval of values [n]."""
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    if n == 0:
+        return NOTHING
+    mean = float(values.mean())
+    if n == 1:
+        return Interval(mean, np.nan, np.nan)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return Interval(mean, float(mean - half), float(mean + half))
+
+
+def geometric_mean_interval(values: ArrayLike) -> Interval:
+    """The geometric mean and Student's t interval on the logs of values [n] > 0; ValueError on others."""
+    values = np.asarray(values, dtype=float)
+    if (values <= 0).any():
+        raise ValueError(f"a geometric mean needs values above 0, got {values.min():g}.")
+    return Interval(*np.exp(mean_interval(np.log(values))).tolist())
+
+
+def ratio_interval(
+    costs: ArrayLike, hits: ArrayLike, reference_costs: ArrayLike, reference_hits: ArrayLike
+) -> Interval:
+    """How many times the reference's cost: geometric mean over pairs, Student's t on the log-ratios.
+
+    All four are [pairs], a seed each, so that what a seed's split, start and batches do to both falls out.
+    A pair whose reference never arrived has no ratio and is left out, for every method alike. A run that
+    never arrived stands at what it spent: estimate and low are then lower bounds and high = inf.
+    """
+    costs, hits = _runs(costs, hits)
+    reference_costs, reference_hits = _runs(reference_costs, reference_hits)
+    if not reference_hits.any():
+        return NOTHING
+    interval = geometric_mean_interval(costs[reference_hits] / reference_costs[reference_hits])
+    bounded = hits[reference_hits].all() or np.isnan(interval.estimate)
+    return interval if bounded else interval._replace(high=np.inf)
+
+
+def progress_levels(initial: ArrayLike, final: ArrayLike, fractions: Sequence[float]) -> dict[float, float]:
+    """Accuracies at fractions of the way from initial to final [seeds]: {fraction: median over seeds}.
+
+    Seeds without a final accuracy (diverged) do not vote; empty where none has one.
+    """
+    initial, final = np.asarray(initial, dtype=float), np.asarray(final, dtype=float)
+    finished = np.isfinite(initial) & np.isfinite(final)
+    if not finished.any():
+        return {}
+    start, gain = initial[finished], (final - initial)[finished]
+    return {fraction: float(np.median(start + fraction * gain)) for fraction in fractions}
+
+
+def _runs(costs: ArrayLike, hits: ArrayLike) -> tuple[NDArray, NDArray]:
+    costs, hits = np.asarray(costs, dtype=float), np.asarray(hits, dtype=bool)
+    if costs.shape != hits.shape or costs.ndim != 1:
+        raise ValueError(f"costs and hits must be of one length, got {costs.shape} and {hits.shape}.")
+    return costs, hits

@@ -1,0 +1,93 @@
+"""A suite: the records of one configuration, gathered for tables and figures."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+CELL = [
+    "experiment",
+    "dataset",
+    "model",
+    "blackbox",
+    "method",
+    "logit_dim",
+    "batch_size",
+    "num_samples",
+    "noise_variance",
+]
+"""The columns that tell one cell from another; group by them with `dropna=False`."""
+
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on serve tuning and the target levels; what is reported comes from the seeds below."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What tables and figures are made from; the columns are those of `esgrad.records`.
+
+    `targets` holds the lists `progress` and `accuracy`, `experiments` the configuration's section of that name.
+    """
+
+    name: str
+    records: pd.DataFrame
+    tuning: pd.DataFrame
+    gradient_quality: pd.DataFrame
+    skipped: pd.DataFrame
+    targets: dict[str, list[float]]
+    experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def reported(self) -> pd.DataFrame:
+        """The records that may be reported: those of the seeds that tuned nothing."""
+        return self.records[self.records["seed"] < FIRST_TUNING_SEED]
+
+
+def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
+    """The suite whose records lie in `folder`, as its `suite.json` lists them.
+
+    `partial` makes do with the records there are, finished cells of failed jobs included; `current` refuses records made by
+    other sources than these. Raises ValueError or OSError, in one line, for a record that is missing or damaged.
+    """
+    from esgrad import config as configuration
+    from esgrad import records
+
+    config = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
+    jobs = configuration.jobs(config)
+    skipped = [
+        {column: getattr(job, column, None) for column in CELL}
+        | {"num_samples": n, "noise_variance": t, "reason": reason}
+        for job in jobs
+        for n, t, reason in job.cells()
+        if reason is not None
+    ]
+    parts: dict[str, list[pd.DataFrame]] = {"records": [], "tuning": []}
+    for job in filter(configuration.runnable, jobs):
+        home = folder / "runs" / job.path
+        for part, tables in parts.items():
+            whole = home / f"{part}.parquet"
+            kept = records.kept_cells(job, home).glob(f"*/{part}.parquet")
+            for path in sorted(kept) if partial and not whole.is_file() else [whole]:
+                tables.append(records.read(path))
+                if current:
+                    records.check_sources(tables[-1], job, path)
+    found = folder / "gradient_quality.parquet"
+    measured = "gradient_quality" in config and (found.is_file() or not partial)
+    return Suite(
+        name=config["name"],
+        records=_whole(parts["records"], records.COLUMNS),
+        tuning=_whole(parts["tuning"], records.COLUMNS),
+        gradient_quality=pd.read_parquet(found)
+        if measured
+        else pd.DataFrame(columns=records.QUALITY_COLUMNS),
+        skipped=pd.DataFrame(skipped, columns=[*CELL, "reason"]).astype({"num_samples": "Int64"}),
+        targets=config["targets"],
+        experiments=config["experiments"],
+    )
+
+
+def _whole(tables: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
+    """All rows of some tables, or none with the right columns."""
+    return pd.concat(tables or [pd.DataFrame(columns=list(columns)).astype(columns)], ignore_index=True)

@@ -1,0 +1,164 @@
+"""Is evolution strategies "as much as 1,000 times slower than using backpropagation"?
+
+The sentence is OpenAI's, on MNIST, without a protocol, so the answer is given in each unit, at each level of
+backprop's progress, for each N. A large enough N makes any method slow in queries, so a verdict looks at the
+best N alone: `supported` if some method's whole interval to some target lies at or above 1,000, `contradicted`
+if every method's to every target lies below, else `undecided`.
+
+`best` marks, for a method on a black box, a target and a unit, the setting with the fewest censored runs and
+then the smallest ratio; none where no run arrived, and then a verdict looks at all of them. The best is picked
+on the runs it is reported on, which flatters it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from esgrad import markdown as md
+from esgrad.runs import experiments
+from esgrad.suite import Suite
+from esgrad.tables import targets
+
+CLAIM = 1000
+
+_QUOTATION = """\
+> [...] using ES to estimate the gradient on the MNIST digit recognition task can be as much as 1,000 times \
+slower than using backpropagation.
+
+OpenAI, *Evolution strategies as a scalable alternative to reinforcement learning* (2017), the announcement \
+of arXiv 1703.03864. It names no protocol: neither N, σ, network nor the unit of slowness.
+
+**How many times backprop's steps, queries and forward passes does an evolution strategy need?**
+"""
+_TASK = ["dataset", "model", "logit_dim", "batch_size"]
+_SETTING = ["method", "blackbox", "num_samples", "noise_variance"]
+_COLUMNS = [
+    *("experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size"),
+    *("method", "space", "num_samples", "noise_variance"),
+    *("target", "target_accuracy", "unit", "num_seeds", "hits", "censored", "num_pairs"),
+    *("ratio_to_backprop", "ratio_low", "ratio_high", "best"),
+]
+_COUNTED = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}
+
+
+def table(suite: Suite) -> pd.DataFrame:
+    """One row for each ES method, num_samples, noise_variance, level of progress and unit, where pairs exist.
+
+    From `headline`, else the first experiment with backprop runs. `num_pairs` are the seeds behind a ratio.
+    """
+    frame = targets.compared(suite)
+    progress = frame["target"].str.startswith("progress ") & frame["ratio_to_backprop"].notna()
+    frame = frame[(frame["experiment"] == _experiment(suite)) & progress]
+    frame = frame.merge(_spaces(suite), on="method")  # keeps the order of `frame`; the exact arms fall out
+    frame["best"] = frame.index.isin(_cheapest(frame, [*_TASK, "method", "blackbox", "target", "unit"]).index)
+    return frame[_COLUMNS]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The quotation, the verdict, a sentence for each method at its best, and a table of all settings."""
+    if frame.empty:
+        return f"{_QUOTATION}\nUnanswered: no evolution strategy ran beside backprop on the same task.\n"
+    parts = [_QUOTATION]
+    for task, rows in frame.groupby(_TASK, sort=False):
+        parts += [_verdict(dict(zip(_TASK, task, strict=True)), rows), *_sections(rows), _all_settings(rows)]
+    return "\n".join(parts)
+
+
+def verdict(rows: pd.DataFrame) -> str:
+    """What one unit's intervals say about "as much as 1,000 times" (see the module)."""
+    intervals = _at_best(rows).groupby(["method", "blackbox", "target"])
+    if (intervals["ratio_low"].min() >= CLAIM).any():
+        return "supported"
+    return "contradicted" if (intervals["ratio_high"].max() < CLAIM).all() else "undecided"
+
+
+def _experiment(suite: Suite) -> str:
+    held = set(suite.records.loc[suite.records["method"] == "backprop", "experiment"])
+    return next((e for e in ["headline", *experiments(suite)] if e in held), "")
+
+
+def _spaces(suite: Suite) -> pd.DataFrame:
+    """The methods that draw noise, and where; exact arms name no noise."""
+    noisy = suite.records["noise"].fillna("") != ""
+    return suite.records.loc[noisy, ["method", "space"]].drop_duplicates("method")
+
+
+def _cheapest(frame: pd.DataFrame, per: list[str]) -> pd.DataFrame:
+    """For each of `per` the row with the fewest censored runs, then the smallest ratio, if a run arrived."""
+    arrived = frame[frame["hits"] > 0].sort_values(["censored", "ratio_to_backprop"], kind="stable")
+    return arrived.drop_duplicates(per)
+
+
+def _at_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """One unit's best settings, and all settings of a method where none arrived at a target."""
+    return rows[rows["best"] | ~rows.groupby(["method", "blackbox", "target"])["best"].transform("any")]
+
+
+def _verdict(task: dict[str, Any], rows: pd.DataFrame) -> str:
+    paragraph = ""
+    for space, there in rows.groupby("space", sort=False):
+        answers = [_answer(str(unit), group) for unit, group in there.groupby("unit", sort=False)]
+        paragraph += f" With noise at the {space}, N at its best: {'; '.join(answers)}."
+    where = "{dataset}, {model}, K = {logit_dim}, B = {batch_size}".format(**task)
+    return f"**Verdict** ({where}), in times backprop's.{paragraph}\n"
+
+
+def _answer(unit: str, rows: pd.DataFrame) -> str:
+    """In one unit: the cheapest way to the hardest target, the dearest to any, and what follows."""
+    hardest = rows[rows["target_accuracy"] == rows["target_accuracy"].max()]
+    settings = _at_best(rows)
+    cheapest, dearest = _cheapest(hardest, ["unit"]), settings.loc[settings["ratio_to_backprop"].idxmax()]
+    at_least = f"nothing arrives at {_goal(hardest.iloc[0])}"
+    if len(cheapest):
+        at_least = f"from {_times(cheapest.iloc[0])} to {_goal(hardest.iloc[0])} by {_setting(cheapest.iloc[0])}"
+    at_most = f"up to {_times(dearest)} to {_goal(dearest)} by {_setting(dearest)}"
+    return f"{_COUNTED[unit]}, {at_least}, {at_most}: **{verdict(rows)}**"
+
+
+def _sections(rows: pd.DataFrame) -> Iterator[str]:
+    for _, of_target in sorted(rows.groupby("target"), reverse=True):
+        first = of_target.iloc[0]
+        yield f"### {_goal(first)} of backprop's progress: accuracy {md.number(first['target_accuracy'])}\n"
+        for _, of_method in of_target.groupby(["method", "blackbox"], sort=False):
+            for _, units in of_method.groupby(_SETTING, sort=False):
+                if units["best"].any() or not of_method["best"].any():
+                    yield _sentence(units)
+        yield ""
+
+
+def _sentence(units: pd.DataFrame) -> str:
+    row, best = units.iloc[0], units.loc[units["best"], "unit"].map(_COUNTED)
+    needs = ", ".join(
+        f"{_times(unit)} {whose} {_COUNTED[unit['unit']]}"
+        for whose, (_, unit) in zip(["backprop's", "its", "its"], units.iterrows(), strict=False)
+    )
+    lost = f"; {row['censored']} of {row['num_seeds']} runs never arrived" if row["censored"] else ""
+    praise = f" Its best N in {', '.join(best)}." if len(best) else ""
+    goal = f"{_goal(row)} of its progress (n = {row['num_pairs']})"
+    return f"- {_setting(row)} needs {needs} to {goal}{lost}.{praise}"
+
+
+def _all_settings(rows: pd.DataFrame) -> str:
+    """A line for each setting and target, a column for each unit."""
+    ratios = list(map(md.ratio, rows["ratio_to_backprop"], rows["ratio_low"], rows["ratio_high"]))
+    keys = [*_SETTING, "target", "num_pairs", "censored"]
+    lines = [
+        dict(zip(keys, key, strict=True)) | dict(zip(group["unit"].map(_COUNTED), group["ratio"], strict=True))
+        for key, group in rows.assign(ratio=ratios).groupby(keys, sort=False, dropna=False)
+    ]
+    return f"### Every setting, in times backprop's\n\n{md.markdown(pd.DataFrame(lines))}"
+
+
+def _times(row: Any) -> str:
+    ratio = md.ratio(row["ratio_to_backprop"], row["ratio_low"], row["ratio_high"])
+    return f"{ratio.replace('> ', 'more than ')} times"
+
+
+def _setting(row: Any) -> str:
+    size, variance = md.text(row["num_samples"]), md.text(row["noise_variance"])
+    return f"{row['method']} on {row['blackbox']} (N = {size}, t = {variance})"
+
+
+def _goal(row: Any) -> str:
+    return f"{100 * float(row['target'].removeprefix('progress ')):.3g} %"

@@ -1,0 +1,75 @@
+"""What a method spends until it arrives at a target: steps, queries and forward passes, and against backprop.
+
+A cost is read at the evaluation that shows the arrival. `estimate`, `low`, `high` are those of
+`esgrad.statistics.cost_interval`; the ratio is paired by seed (`ratio_interval`) with the backprop runs of
+`esgrad.runs.backprop`. Progress is backprop's: without its runs on the same task there are no such rows and
+no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from esgrad import markdown as md
+from esgrad.runs import COLUMNS, UNITS, arrivals, backprop, cells
+from esgrad.runs import targets as levels
+from esgrad.statistics import NOTHING, cost_interval, ratio_interval
+from esgrad.suite import FIRST_TUNING_SEED, Suite
+
+_COLUMNS = [
+    *(*COLUMNS, "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
+    *("estimate", "low", "high", "ratio_to_backprop", "ratio_low", "ratio_high"),
+]
+
+
+def table(suite: Suite) -> pd.DataFrame:
+    """One row for each cell, target and unit."""
+    return compared(suite)[_COLUMNS]
+
+
+def compared(suite: Suite) -> pd.DataFrame:
+    """The table with one more column, `num_pairs`: the seeds behind a ratio, where backprop arrived."""
+    rows: list[dict[str, Any]] = []
+    for cell, runs in cells(suite, suite.reported):
+        reference = backprop(suite, cell)
+        reported = reference[reference["seed"] < FIRST_TUNING_SEED]
+        for target, accuracy in levels(suite, reference).items():
+            named = cell | {"target": target, "target_accuracy": accuracy}
+            rows += _units(named, arrivals(runs, accuracy), arrivals(reported, accuracy))
+    return pd.DataFrame(rows, columns=[*_COLUMNS, "num_pairs"]).astype({"num_samples": "Int64"})
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table with each interval in one column; `> x` where a figure is only known to exceed x."""
+    shown = frame.drop(columns=["estimate", "low", "high", "ratio_to_backprop", "ratio_low", "ratio_high"])
+    shown["cost"] = list(map(md.interval, frame["estimate"], frame["low"], frame["high"]))
+    shown["times backprop"] = list(map(md.ratio, frame["ratio_to_backprop"], frame["ratio_low"], frame["ratio_high"]))
+    return md.markdown(shown)
+
+
+def _units(named: dict[str, Any], runs: pd.DataFrame, reference: pd.DataFrame) -> list[dict[str, Any]]:
+    pairs = runs.join(reference.add_suffix("_backprop"), how="inner")
+    hits = int(runs["hit"].sum())
+    count = {"num_seeds": len(runs), "hits": hits, "censored": len(runs) - hits}
+    rows = []
+    for unit in UNITS:
+        asked = runs[unit].notna().all()
+        estimate, low, high = cost_interval(runs[unit], runs["hit"]) if asked else NOTHING
+        ratio, ratio_low, ratio_high = ratio_interval(
+            pairs[unit], pairs["hit"], pairs[f"{unit}_backprop"], pairs["hit_backprop"]
+        )
+        rows.append(
+            {
+                **named,
+                "unit": unit,
+                **count,
+                "estimate": estimate,
+                "low": low,
+                "high": high,
+                "ratio_to_backprop": ratio,
+                "ratio_low": ratio_low,
+                "ratio_high": ratio_high,
+                "num_pairs": int(pairs["hit_backprop"].sum()),
+            }
+        )
+    return rows

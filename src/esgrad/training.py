@@ -1,0 +1,266 @@
+"""The loop, once, over a stack of runs: every method, space and exact arm trains by these lines.
+
+step:    s.push(q.weighted_sum(shaping.weights(s.fitness(q))))      s the space at this batch, q this step's noise
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esgrad import costs, menu
+from esgrad.data import Data, split
+from esgrad.job import Job
+from esgrad.perturbation import Perturbation
+from esgrad.stack import Stack, initialised
+from esgrad.streams import Role, permutation
+
+EVALUATION_CHUNK = 2**22  # pixels of a stack's images evaluated at a time
+
+Group = tuple[float | None, float]
+"""What runs of one seed in a stack differ in: (t, learning rate)."""
+
+
+@dataclass
+class Cell:
+    """What training one N of a job gave: the reported runs' rows, the tuning runs', and seconds."""
+
+    records: list[dict[str, Any]]
+    tuning: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+
+def train_cell(
+    job: Job,
+    data: Data,
+    num_samples: int | None,
+    variances: Sequence[float | None],
+    device: str,
+    tick: Callable[[int], Any],
+) -> Cell:
+    """Tune and train the cells of one N, all t and seeds as one stack; `tick(steps)` reports progress."""
+    started = time.perf_counter()
+    rates, tuning = tune(job, data, num_samples, variances, device, tick)
+    tuned = time.perf_counter()
+    groups = list(zip(variances, rates, strict=True))
+    records = list(train(job, data, num_samples, groups, job.seeds, job.steps(num_samples), device, tick))
+    seconds = {"tuning": tuned - started, "training": time.perf_counter() - tuned}
+    return Cell(records, tuning, seconds)
+
+
+def tune(
+    job: Job,
+    data: Data,
+    num_samples: int | None,
+    variances: Sequence[float | None],
+    device: str,
+    tick: Callable[[int], Any],
+) -> tuple[list[float], list[dict[str, Any]]]:
+    """Choose a learning rate for each t on the tuning seeds' validation accuracy; the grid widens at its edges.
+
+    Returns the rates, one for each t, and the first and last row of every tuning run.
+    """
+    steps = max(1, math.ceil(job.tuning_fraction * job.steps(num_samples)))
+    scores: dict[Group, float] = {}
+    rows: list[dict[str, Any]] = []
+    groups: list[Group] = [(t, rate) for t in variances for rate in sorted(job.learning_rates)]
+    for _ in range(1 + job.max_widenings):
+        ran = list(
+            train(job, data, num_samples, groups, job.tuning_seeds, steps, device, tick, ends_only=True)
+        )
+        rows.extend(ran)
+        for t, rate in groups:
+            last = [
+                row
+                for row in ran
+                if row["step"] > 0 and (row["noise_variance"], row["learning_rate"]) == (t, rate)
+            ]
+            accuracies = [row["validation_accuracy"] for row in last]
+            scores[t, rate] = sum(0.0 if math.isnan(a) else a for a in accuracies) / len(accuracies)
+        groups = [(t, wider) for t in variances if (wider := _beyond_edge(scores, t)) is not None]
+        if not groups:
+            break
+    return [_best(scores, t) for t in variances], rows
+
+
+def _best(scores: dict[Group, float], variance: float | None) -> float:
+    """The rate of highest score; the smaller one of equals."""
+    mine = {rate: score for (t, rate), score in scores.items() if t == variance}
+    return min(mine, key=lambda rate: (-mine[rate], rate))
+
+
+def _beyond_edge(scores: dict[Group, float], variance: float | None) -> float | None:
+    """The next rate to try where the best one lies at an edge of the grid, else None."""
+    rates = sorted(rate for t, rate in scores if t == variance)
+    best = _best(scores, variance)
+    if len(rates) < 2 or best not in (rates[0], rates[-1]):
+        return None
+    ratio = rates[1] / rates[0] if best == rates[0] else rates[-1] / rates[-2]
+    return float(f"{best / ratio if best == rates[0] else best * ratio:.3g}")
+
+
+def train(
+    job: Job,
+    data: Data,
+    num_samples: int | None,
+    groups: Sequence[Group],
+    seeds: Sequence[int],
+    steps: int,
+    device: str,
+    tick: Callable[[int], Any] = lambda run_steps: None,
+    ends_only: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Train R = seeds × groups runs as one stack and yield a row for each evaluation, run by run in any order.
+
+    Runs of a seed share their split, initialisation, batches and noise. A run whose logits or parameters cease to be
+    finite is diverged: its last row says so and has no accuracy. `ends_only` evaluates first and last steps alone.
+    """
+    group = len(groups)
+    images = Images(data, seeds, device)
+    shape = data.images.shape[-3:]
+    build = menu.load("models", job.model).build
+    networks = [initialised(lambda: build(shape, job.logit_dim, job.hidden_size), seed) for seed in seeds]
+    stack = Stack([network for network in networks for _ in range(group)], device)
+    rate = torch.tensor([rate for _, rate in groups], device=device).repeat(len(seeds))
+    variance = torch.tensor([t or 1.0 for t, _ in groups], device=device).repeat(len(seeds))
+    optimizer, blackbox = menu.load("optimizers", job.optimizer), menu.load("blackboxes", job.blackbox)
+    space = menu.load("spaces", job.space)
+    gradient = _gradient(job, num_samples, seeds, variance)
+    state = optimizer.initial(stack.parameters)
+    price = costs.per_step(job.space, job.exact, job.batch_size, num_samples)
+    alive = torch.ones(len(seeds) * group, dtype=torch.bool, device=device)
+
+    def rows(step: int, last: bool) -> Iterator[dict[str, Any]]:
+        nonlocal alive
+        finite = torch.isfinite(stack.flat()).all(1)
+        judged = evaluate(stack, blackbox, images, group, test=last)
+        for run in alive.nonzero()[:, 0].tolist():
+            t, learning_rate = groups[run % group]
+            ok = bool(finite[run])
+            yield {
+                "num_samples": num_samples,
+                "noise_variance": t,
+                "learning_rate": learning_rate,
+                "seed": seeds[run // group],
+                "step": step,
+                **{unit: count * step for unit, count in price._asdict().items()},
+                "validation_accuracy": judged["validation"][run] if ok else math.nan,
+                "test_accuracy": judged["test"][run] if ok and last else math.nan,
+                "dead_classes": judged["dead"][run] if ok else None,
+                "status": "ok" if ok else "diverged",
+            }
+        alive = alive & finite
+
+    yield from rows(0, last=False)
+    due = schedule(price, job.evaluations_per_decade)
+    next_due = next(due)
+    for step in range(1, steps + 1):
+        batch, targets = images.batch(step - 1, job.batch_size, group)
+        at = space.Space(stack, batch, targets, blackbox.fitness)
+        with torch.no_grad():
+            direction = gradient(at, step)
+        moved = at.push(direction)
+        with torch.no_grad():
+            optimizer.step(stack.parameters, moved, rate, job.weight_decay, state)
+        last = step == steps
+        if last or (step >= next_due and not ends_only):
+            yield from rows(step, last)
+            if not alive.any():
+                tick(len(seeds) * group * (steps - step + 1))
+                return
+        while step >= next_due:
+            next_due = next(due)
+        tick(len(seeds) * group)
+
+
+def schedule(price: costs.Costs, per_decade: int) -> Iterator[int]:
+    """The steps that first reach the points of a geometric grid of queries (of examples, where there are none)."""
+    unit = price.examples if math.isnan(price.queries) else price.queries
+    step, point = 0, math.floor(math.log10(unit) * per_decade)
+    while True:
+        point += 1
+        reached = math.ceil(10 ** (point / per_decade) / unit - 1e-9)
+        if reached > step:
+            step = reached
+            yield step
+
+
+def _gradient(
+    job: Job, num_samples: int | None, seeds: Sequence[int], variance: Tensor
+) -> Callable[[Any, int], Tensor]:
+    """The gradient at a space's point, [R, M, D] per position, to be ascended."""
+    if job.exact is not None:
+        exact = menu.load("exact", job.exact)
+        return lambda at, step: exact.gradient(at.point, at.targets, variance)
+    noise, shaping = menu.load("noises", job.noise), menu.load("shapings", job.shaping)
+    assert num_samples is not None
+
+    def estimate(at: Any, step: int) -> Tensor:
+        q = Perturbation(noise, seeds, Role.NOISE, step, num_samples, variance)
+        return q.weighted_sum(shaping.weights(at.fitness(q)), at.point.shape[-1])
+
+    return estimate
+
+
+class Images:
+    """The images of S seeds on a device: each seed's split and its order of batches."""
+
+    def __init__(self, data: Data, seeds: Sequence[int], device: str) -> None:
+        self.seeds, self.scale = list(seeds), float(data.scale)
+        self.images, self.targets = data.images.to(device), data.targets.to(device)
+        self.num_classes = data.num_classes
+        parts = [
+            torch.stack(part).to(device) for part in zip(*(split(data, seed) for seed in seeds), strict=True)
+        ]
+        self.train, self.validation, self.test = parts  # [S, n] each
+        self.epoch, self.order = -1, self.train
+
+    def batch(self, step: int, batch_size: int, group: int) -> tuple[Tensor, Tensor]:
+        """Batch `step` of each run, images [R, B, ...] and targets [R, B]; a seed's runs share it."""
+        per_epoch = self.train.shape[1] // batch_size
+        if (epoch := step // per_epoch) != self.epoch:
+            orders = [permutation(seed, Role.BATCHES, epoch, self.train.shape[1]) for seed in self.seeds]
+            self.epoch, self.order = epoch, self.train.gather(1, torch.stack(orders).to(self.train.device))
+        start = step % per_epoch * batch_size
+        index = self.order[:, start : start + batch_size].repeat_interleave(group, 0)
+        return self.pixels(index), self.targets[index]
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images at an index, as numbers from 0 to 1."""
+        return self.images[index].float() / self.scale
+
+
+@torch.no_grad()
+def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, list[Any]]:
+    """Accuracy of each run on its validation set (and, at the end, its test set), and the classes never predicted."""
+    predicted, correct = _predictions(stack, blackbox, images, images.validation, group)
+    labels = max(
+        images.num_classes, int(predicted.max()) + 1
+    )  # logits that no label uses can be predicted, too
+    ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(
+        1, predicted, True
+    )
+    dead = (~ever[:, : images.num_classes]).sum(1)
+    result = {"validation": correct.double().mean(1).tolist(), "dead": dead.tolist()}
+    if test:
+        result["test"] = (
+            _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
+        )
+    return result
+
+
+def _predictions(
+    stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int
+) -> tuple[Tensor, Tensor]:
+    """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both."""
+    per_image = len(part) * group * math.prod(images.images.shape[1:])
+    predicted = [
+        blackbox.predict(stack(images.pixels(index).repeat_interleave(group, 0)))
+        for index in part.split(max(1, EVALUATION_CHUNK // per_image), 1)
+    ]
+    labels = torch.cat(predicted, 1)
+    return labels, labels == images.targets[part].repeat_interleave(group, 0)

@@ -1,0 +1,278 @@
+"""A planted suite: records shaped like real ones, with known causes, to test statistics, tables and figures.
+
+Every run's numbers come from its own name alone, so leaving out an experiment, a method or seeds changes no
+other run. Planted on purpose: runs that never arrive (most of `openai_es`), two that diverge, raw shaping
+losing a class, backprop at seeds from 1000 on, skipped cells, an optimum at the edge of the rates tried.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from esgrad.records import COLUMNS
+from esgrad.suite import CELL, FIRST_TUNING_SEED, Suite
+
+MAX_STEPS, MAX_QUERIES = 3_000, 2_560_000
+VALIDATION_EXAMPLES = 360
+LEARNING_RATES = (0.003, 0.01, 0.03, 0.1)
+DIVERGED = {("headline", "openai_es", 10, 2), ("variance", "lecture", 10, 3)}  # experiment, method, N, seed
+
+
+class Method(NamedTuple):
+    """A method and how it learns: `tau` steps at N → ∞, (1 + `noisy`/N) times as many at N, up to `final`."""
+
+    space: str
+    noise: str
+    shaping: str
+    tau: float
+    noisy: float
+    final: float
+    loses_a_class: float = 0.0
+
+
+METHODS = {
+    "backprop": Method("logits", "", "", 30, 0, 0.965),
+    "smoothed": Method("logits", "", "", 45, 0, 0.95, 0.1),
+    "log_smoothed": Method("logits", "", "", 30, 0, 0.96),
+    "lecture": Method("logits", "independent", "raw", 60, 40, 0.95, 0.3),
+    "leave_one_out": Method("logits", "independent", "leave_one_out", 50, 15, 0.955, 0.1),
+    "success": Method("logits", "independent", "success", 40, 20, 0.96),
+    "maxrl": Method("logits", "independent", "maxrl", 35, 10, 0.965),
+    "mirrored": Method("logits", "mirrored", "raw", 55, 25, 0.95, 0.2),
+    "openai_es": Method("parameters", "mirrored", "centered_ranks", 250, 80, 0.9),
+}
+BLACKBOXES = {"backprop": "cross_entropy", "openai_es": ["cross_entropy", "zero_one"]}  # of others: zero_one
+VARIANCES = {"openai_es": 0.001}  # of others: 1
+EXACT = ("backprop", "smoothed", "log_smoothed")
+SECTIONS: dict[str, dict] = {
+    "headline": {
+        "dataset": "digits",
+        "methods": list(METHODS),
+        "num_samples": [1, 10, 100],
+        "batch_size": 32,
+    },
+    "variance": {
+        "dataset": "digits",
+        "methods": ["lecture", "maxrl"],
+        "num_samples": [10, 100],
+        "noise_variance": [0.01, 0.1, 1.0, 10.0, 100.0],
+        "batch_size": 32,
+    },
+    "logit_dim": {
+        "dataset": "digits",
+        "methods": ["backprop", "lecture", "maxrl"],
+        "logit_dim": [10, 100, 1000],
+        "num_samples": [10, 100],
+        "batch_size": 32,
+    },
+    "batch_size": {
+        "dataset": "digits",
+        "methods": ["lecture", "maxrl"],
+        "num_samples": [2, 10, 100],
+        "batch_size": [8, 32, 128],
+    },
+    "digit_sum": {
+        "dataset": "digit_strings-2",
+        "blackbox": "digit_sum",
+        "methods": ["lecture", "leave_one_out", "maxrl"],
+        "num_samples": [10, 100],
+        "batch_size": 32,
+    },
+}
+"""The experiments as a configuration has them; a word or number may stand for a list of one."""
+EXPERIMENTS = tuple(SECTIONS)
+_NEEDS_A_PAIR = ("leave_one_out", "maxrl", "mirrored", "openai_es")
+
+
+def planted_suite(
+    experiments: Sequence[str] = EXPERIMENTS,
+    seeds: int = 10,
+    methods: Sequence[str] | None = None,
+    name: str = "planted",
+) -> Suite:
+    """A suite of the experiments and methods named (all by default), `seeds` reported runs a cell."""
+    cells = [c for e in experiments for c in _cells(e) if methods is None or c["method"] in methods]
+    skipped = [cell | {"reason": reason} for cell in cells if (reason := _refusal(cell))]
+    trained = [cell for cell in cells if not _refusal(cell)]
+    return Suite(
+        name=name,
+        records=_frame(run for cell in trained for run in _reported_runs(cell, seeds)),
+        tuning=_frame(run for cell in trained for run in _tuning_runs(cell)),
+        gradient_quality=_gradient_quality(),
+        skipped=pd.DataFrame(skipped, columns=[*CELL, "reason"]).astype({"num_samples": "Int64"}),
+        targets={"progress": [0.5, 0.75, 0.9, 0.95], "accuracy": [0.5, 0.75, 0.9]},
+        experiments={experiment: SECTIONS[experiment] for experiment in experiments},
+    )
+
+
+def _cells(experiment: str) -> Iterator[dict]:
+    section = SECTIONS[experiment]
+    for method in section["methods"]:
+        samples = [pd.NA] if method in EXACT else section["num_samples"]
+        variances = [np.nan] if method == "backprop" else section.get("noise_variance", [VARIANCES.get(method, 1.0)])
+        blackboxes = section.get("blackbox", BLACKBOXES.get(method, "zero_one"))
+        for logit_dim, batch_size, blackbox, num_samples, variance in product(
+            section.get("logit_dim", [10]),
+            _list(section["batch_size"]),
+            _list(blackboxes),
+            samples,
+            variances,
+        ):
+            yield {
+                "experiment": experiment,
+                "dataset": section["dataset"],
+                "model": "mlp",
+                "blackbox": blackbox,
+                "method": method,
+                "logit_dim": logit_dim,
+                "batch_size": batch_size,
+                "num_samples": num_samples,
+                "noise_variance": variance,
+            }
+
+
+def _list(words: object) -> list:
+    return words if isinstance(words, list) else [words]
+
+
+def _refusal(cell: dict) -> str:
+    lonely = cell["method"] in _NEEDS_A_PAIR and cell["num_samples"] == 1
+    return f"{cell['method']} needs num_samples ≥ 2, got 1" if lonely else ""
+
+
+def _reported_runs(cell: dict, seeds: int) -> Iterator[dict]:
+    level = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + 3) if cell["method"] == "backprop" else ()
+    for seed in [*range(seeds), *level]:
+        yield _run(cell, seed, _best_rate(cell))
+
+
+def _tuning_runs(cell: dict) -> Iterator[dict]:
+    for rate in LEARNING_RATES:
+        distance = abs(np.log10(rate / _best_rate(cell)))
+        for seed in (FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1):
+            yield _rows(_run(cell, seed, rate, worse=0.05 * distance, budget=0.3), [0, -1])
+
+
+def _best_rate(cell: dict) -> float:
+    """The rate that serves best: inside the candidates, but at their edge for `openai_es`."""
+    return LEARNING_RATES[-1] if cell["method"] == "openai_es" else LEARNING_RATES[1 + cell["batch_size"] % 7 % 2]
+
+
+def _run(cell: dict, seed: int, rate: float, worse: float = 0.0, budget: float = 1.0) -> dict:
+    """One run's columns: a saturating curve, evaluated on a geometric grid, judged on 360 examples."""
+    method = METHODS[cell["method"]]
+    samples = 1 if cell["method"] in EXACT else cell["num_samples"]
+    steps = _evaluations(samples * cell["batch_size"], budget)
+    curve = _curve(cell, method, seed, samples, steps, worse)
+    per_forward = samples if method.space == "parameters" else 1
+    run = {
+        **cell,
+        "space": method.space,
+        "noise": method.noise,
+        "shaping": method.shaping,
+        "optimizer": "adam",
+        "num_classes": 19 if cell["experiment"] == "digit_sum" else 10,
+        "learning_rate": rate,
+        "seed": seed,
+        "step": steps,
+        "queries": steps * (np.nan if "smoothed" in cell["method"] else 1.0 * samples * cell["batch_size"]),
+        "forwards": steps * cell["batch_size"] * per_forward,
+        "backwards": steps * cell["batch_size"] * (method.space != "parameters"),
+        "examples": steps * cell["batch_size"],
+        **curve,
+        "status": np.full(len(steps), "ok", dtype=object),
+        "source_digest": "planted",
+    }
+    diverges = samples > 1 and (cell["experiment"], cell["method"], samples, seed) in DIVERGED
+    return _diverged(run) if diverges else run
+
+
+def _evaluations(queries_per_step: int, budget: float) -> np.ndarray:
+    last = int(budget * min(MAX_STEPS, MAX_QUERIES // queries_per_step))
+    grid = np.ceil(np.geomspace(1, last, 1 + round(10 * np.log10(last))))
+    return np.unique([0, *grid, last]).astype(np.int64)
+
+
+def _curve(cell: dict, method: Method, seed: int, samples: int, steps: np.ndarray, worse: float) -> dict:
+    rng = np.random.default_rng([seed, zlib.crc32(repr(cell).encode())])
+    common = np.random.default_rng(seed).normal()  # what a seed's split and start do to every method alike
+    tau = method.tau * (1 + method.noisy / samples) * np.exp(0.2 * common + 0.1 * rng.normal())
+    if cell["method"] not in EXACT:
+        tau *= (cell["logit_dim"] / 10) ** (1.5 if method.shaping == "raw" else 0.8)
+    lost = rng.random() < method.loses_a_class
+    initial = 0.1 + 0.02 * rng.random()
+    final = method.final - worse - 0.05 * (cell["experiment"] == "digit_sum") + 0.004 * common - 0.09 * lost
+    accuracy = initial + (final - initial) * -np.expm1(-((steps / tau) ** 0.8)) + 0.004 * rng.normal(size=len(steps))
+    test = np.full(len(steps), np.nan)
+    test[-1] = accuracy[-1] - 0.01 + 0.004 * rng.normal()
+    return {
+        "validation_accuracy": _on_examples(accuracy),
+        "test_accuracy": _on_examples(test),
+        "dead_classes": np.maximum(np.rint(9 * np.exp(-4 * steps / tau)), lost).astype(object),
+    }
+
+
+def _on_examples(accuracy: np.ndarray) -> np.ndarray:
+    """Accuracies as so many of the validation examples."""
+    return np.clip(np.rint(accuracy * VALIDATION_EXAMPLES) / VALIDATION_EXAMPLES, 0, 1)
+
+
+def _rows(run: dict, index: list[int] | slice) -> dict:
+    return {key: value[index] if isinstance(value, np.ndarray) else value for key, value in run.items()}
+
+
+def _diverged(run: dict) -> dict:
+    """The run cut off halfway through its evaluations: its last row has no accuracies."""
+    run = {
+        key: value.copy() if isinstance(value, np.ndarray) else value
+        for key, value in _rows(run, slice(len(run["step"]) // 2)).items()
+    }
+    run["validation_accuracy"][-1] = run["test_accuracy"][-1] = np.nan
+    run["dead_classes"][-1], run["status"][-1] = pd.NA, "diverged"
+    return run
+
+
+def _frame(runs: Iterable[dict]) -> pd.DataFrame:
+    """The runs below one another, a column at a time: fast, and tests build many suites."""
+    columns: dict[str, list] = {column: [] for column in COLUMNS}
+    for run in runs:
+        for column, values in columns.items():
+            value = run[column]
+            values.extend(value if isinstance(value, np.ndarray) else [value] * len(run["step"]))
+    return pd.DataFrame(columns, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _gradient_quality() -> pd.DataFrame:
+    rows = []
+    for noise, shaping, reference, factor in [
+        ("independent", "raw", "smoothed", 40.0),
+        ("independent", "leave_one_out", "smoothed", 15.0),
+        ("independent", "maxrl", "log_smoothed", 10.0),
+        ("mirrored", "raw", "smoothed", 25.0),
+        ("independent", "centered_ranks", "a shaped objective", 15.0),
+    ]:
+        for logit_dim in (10, 100, 1000):
+            for num_samples in (2, 10, 100, 1000):
+                variance = factor * (logit_dim / 10) ** 1.6 / num_samples
+                exact = reference != "a shaped objective"
+                rows.append(
+                    {
+                        "logit_dim": logit_dim,
+                        "num_samples": num_samples,
+                        "noise_variance": 1.0,
+                        "space": "logits",
+                        "noise": noise,
+                        "shaping": shaping,
+                        "reference": reference,
+                        "cosine": (1 + variance) ** -0.5,
+                        "relative_bias": 0.01 / num_samples if exact else np.nan,
+                        "variance": variance,
+                        "num_draws": 200,
+                        "num_examples": 64,
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,592 @@
+"""Data sets: what the facts say is decoded, what is saved is loaded, and no image stands in two parts."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import random
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esgrad import data, menu
+from esgrad.data import Data
+from esgrad.datasets import cifar10
+
+ARGUMENTS = {"digit_strings": ["-2", "-3", "-2-mnist"]}
+WORDS = [name + end for name in menu.names("datasets") for end in ARGUMENTS.get(name, [""])]
+IDX = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+HERE = {*IDX, "cifar10", "digits", *(f"digit_strings{end}" for end in ARGUMENTS["digit_strings"])}
+CIFAR_BATCH = 40  # images a batch of the stand-in for CIFAR-10
+REAL = os.environ.get("ESGRAD_DATA_ROOT")
+
+
+def number_images(count: int, first: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Blank images that carry their own number in their first three pixels."""
+    images = np.zeros((count, *shape), np.uint8)
+    numbers = np.arange(first, first + count)
+    for place in range(3):
+        images.reshape(count, -1)[:, place] = numbers // 256**place % 256
+    return images
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def write_idx_stand_ins(folder: Path) -> dict[str, str]:
+    """The four files of an MNIST whose images carry their number, and the MD5 of each."""
+    folder.mkdir(parents=True)
+    for part, first, count in (("train", 0, 60_000), ("t10k", 60_000, 10_000)):
+        arrays = {"images-idx3": number_images(count, first, (28, 28)), "labels-idx1": np.arange(count) % 10}
+        for kind, array in arrays.items():
+            packed = gzip.compress(idx(array.astype(np.uint8)), compresslevel=1, mtime=0)
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(packed)
+    return {path.name: md5(path) for path in sorted(folder.iterdir())}
+
+
+def write_cifar_stand_in(root: Path) -> dict[str, str]:
+    """A small CIFAR-10 in its folder and its tar.gz, and the MD5 of each file."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    for batch, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
+        images = number_images(CIFAR_BATCH, batch * CIFAR_BATCH, (3, 32, 32)).reshape(CIFAR_BATCH, -1)
+        content = {"data": images, "labels": [n % 10 for n in range(CIFAR_BATCH)]}
+        (folder / name).write_bytes(pickle.dumps(content))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(folder, folder.name)
+    return {path.name: md5(path) for path in [*folder.iterdir(), root / "cifar-10-python.tar.gz"]}
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in [root, *root.rglob("*")]}
+
+
+def refusal(call, *arguments) -> str:
+    """The one line that a call is refused with."""
+    with pytest.raises((ValueError, OSError)) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def flip_bit(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """A data_root with a stand-in for every file that torchvision would download, and the digests of all."""
+    root = tmp_path_factory.mktemp("stand-ins")
+    digests = write_idx_stand_ins(root / "MNIST" / "raw")
+    for name in ("FashionMNIST", "KMNIST"):
+        shutil.copytree(root / "MNIST", root / name)
+    return root, digests | write_cifar_stand_in(root)
+
+
+@pytest.fixture
+def published(stand_ins, monkeypatch):
+    """The stand-ins' folder, their digests in the place of torchvision's."""
+    from torchvision import datasets
+
+    root, digests = stand_ins
+    for name in IDX.values():
+        kind = getattr(datasets, name)
+        monkeypatch.setattr(kind, "resources", [(file, digests[file]) for file, _ in kind.resources])
+    for part in ("train_list", "test_list"):
+        names = [name for name, _ in getattr(datasets.CIFAR10, part)]
+        monkeypatch.setattr(datasets.CIFAR10, part, [[name, digests[name]] for name in names])
+    monkeypatch.setitem(datasets.CIFAR10.meta, "md5", digests["batches.meta"])
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", digests[datasets.CIFAR10.filename])
+    monkeypatch.setattr(cifar10, "COUNTS", (5 * CIFAR_BATCH, 0, CIFAR_BATCH))
+    return root
+
+
+@pytest.fixture
+def mnist_root(published, tmp_path):
+    """A data_root of one's own with the stand-in for MNIST."""
+    shutil.copytree(published / "MNIST", tmp_path / "MNIST")
+    return tmp_path
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Nobody answers where torchvision downloads from."""
+    with socket.socket() as deaf:  # bound, not listening: a connection is refused at once
+        deaf.bind(("127.0.0.1", 0))
+        point_mirrors_at(monkeypatch, deaf.getsockname()[1])
+        yield
+
+
+@pytest.fixture
+def server(published, monkeypatch):
+    """A mirror on this machine that serves the folder it returns."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(published / "MNIST" / "raw"))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        point_mirrors_at(monkeypatch, server.server_port)
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def point_mirrors_at(monkeypatch, port: int) -> None:
+    from torchvision import datasets
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for name in IDX.values():
+        monkeypatch.setattr(getattr(datasets, name), "mirrors", [f"http://127.0.0.1:{port}/"])
+    monkeypatch.setattr(datasets.CIFAR10, "url", f"http://127.0.0.1:{port}/{datasets.CIFAR10.filename}")
+
+
+@pytest.fixture(scope="module", params=["digit_strings-2", "digit_strings-3"])
+def strings(request):
+    return data.decode(request.param, "nowhere")
+
+
+# The menu
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_what_the_facts_say_is_what_is_decoded(word, published, offline):
+    facts = data.describe(word)
+    try:
+        decoded = data.decode(word, published)
+    except ValueError as refused:
+        if word in HERE:
+            raise
+        pytest.skip(f"no stand-in: {refused}")  # a new file of the menu that has to be downloaded
+    assert decoded.num_classes == facts["num_classes"]
+    assert tuple(decoded.images.shape[1:]) == facts["shape"]
+    assert decoded.counts == facts["counts"]
+    assert decoded.targets.unique().tolist() == list(range(decoded.num_classes))
+
+
+def test_the_torchvision_sets_have_the_published_sizes():
+    for word in IDX:
+        assert data.describe(word) == {"num_classes": 10, "shape": (1, 28, 28), "counts": (60_000, 0, 10_000)}
+    assert data.describe("cifar10") == {
+        "num_classes": 10,
+        "shape": (3, 32, 32),
+        "counts": (50_000, 0, 10_000),
+    }
+
+
+def test_describing_every_data_set_imports_neither_torch_nor_numpy():
+    code = "import sys; from esgrad import data; [data.describe(word) for word in sys.argv[1:]]"
+    heavy = "{'torch', 'torchvision', 'numpy', 'sklearn'}"
+    code += f"; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
+    subprocess.run([sys.executable, "-c", code, *WORDS], check=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("mnst", "Did you mean 'mnist'?"),
+        ("fashion-mnist", "Did you mean 'fashion_mnist'?"),
+        ("digits-3", "not of the form 'digits'"),
+        ("digit_strings", "'digit_strings-<length>[-<source>]'"),
+        ("digit_strings-4", "expected 2 or 3 digits"),
+        ("digit_strings-02", "expected 2 or 3 digits"),
+        ("digit_strings-2-mnst", "Did you mean 'mnist'?"),
+        ("digit_strings-2-kmnist", "Known: digits, mnist"),
+        ("digit_strings-2-mnist-3", "not of the form"),
+    ],
+)
+def test_a_word_that_no_data_set_answers_to_is_refused_with_what_would_do(word, answer):
+    assert answer in refusal(data.describe, word)
+    assert answer in refusal(data.decode, word, "nowhere")
+
+
+def test_a_file_whose_facts_are_wrong_is_refused(monkeypatch):
+    monkeypatch.setattr("esgrad.datasets.digits.facts", lambda: data.describe("mnist"))
+    assert "not what its facts say" in refusal(data.decode, "digits", "nowhere")
+
+
+# Files from elsewhere
+
+
+@pytest.mark.parametrize("word", [*IDX, "cifar10"])
+def test_images_and_labels_arrive_in_file_order(word, published, offline):
+    decoded = data.decode(word, published)
+    numbers = decoded.images.flatten(1)[:, :3].long() @ torch.tensor([1, 256, 65536])
+    assert numbers.equal(torch.arange(len(numbers)))
+    assert decoded.images.flatten(1)[:, 3:].max() == 0
+    assert decoded.targets[-10:].tolist() == list(range(10))
+    assert decoded.scale == 255
+
+
+@pytest.mark.parametrize("word", ["mnist", "cifar10"])
+def test_reading_changes_nothing_in_a_read_only_folder(word, published, offline, tmp_path):
+    root = shutil.copytree(published, tmp_path / "root")
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    before = snapshot(root)
+    data.decode(word, root)
+    assert snapshot(root) == before
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def test_unpacked_files_serve_as_well_as_packed_ones(mnist_root, offline):
+    packed = data.decode("mnist", mnist_root)
+    for path in (mnist_root / "MNIST" / "raw").glob("*images*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    unpacked = data.decode("mnist", mnist_root)
+    assert unpacked.images.equal(packed.images)
+    assert unpacked.targets.equal(packed.targets)
+
+
+@pytest.mark.parametrize("damage", [cut, partial(flip_bit, place=50), partial(Path.write_bytes, data=b"")])
+def test_a_damaged_packed_file_is_named(damage, mnist_root, offline):
+    path = mnist_root / "MNIST" / "raw" / f"{LABELS}.gz"
+    damage(path)
+    assert f"{path} is damaged or cut short" in refusal(data.decode, "mnist", mnist_root)
+
+
+@pytest.mark.parametrize("damage", [cut, partial(flip_bit, place=3), partial(flip_bit, place=7)])
+@pytest.mark.parametrize("file", [IMAGES, LABELS])
+def test_an_unpacked_file_of_another_size_or_header_is_named(damage, file, mnist_root, offline):
+    packed = mnist_root / "MNIST" / "raw" / f"{file}.gz"
+    path = packed.with_suffix("")
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    damage(path)
+    assert f"{path} is damaged" in refusal(data.decode, "mnist", mnist_root)
+
+
+def test_an_unpacked_label_that_is_no_class_is_named(mnist_root, offline):
+    packed = mnist_root / "MNIST" / "raw" / f"{LABELS}.gz"
+    path = packed.with_suffix("")
+    path.write_bytes(gzip.decompress(packed.read_bytes())[:-1] + b"\x0a")
+    packed.unlink()
+    assert f"{path} is damaged: a label is 10" in refusal(data.decode, "mnist", mnist_root)
+
+
+@pytest.mark.parametrize("word", [*IDX, "cifar10", "digit_strings-2-mnist"])
+def test_missing_files_are_named_with_their_place_and_nothing_is_left(word, published, offline, tmp_path):
+    root = tmp_path / "new"
+    answer = refusal(data.decode, word, root)
+    for path in published.rglob("*.gz"):
+        belongs = path.parts[-3] == IDX.get(word.split("-")[-1]) or (
+            word == "cifar10" and path.suffixes[0] == ".tar"
+        )
+        assert (str(root / path.relative_to(published)) in answer) == belongs
+    assert "could not be downloaded" in answer
+    assert list(root.iterdir()) == []
+
+
+def test_only_the_missing_file_is_asked_for(mnist_root, offline):
+    path = mnist_root / "MNIST" / "raw" / f"{IMAGES}.gz"
+    path.unlink()
+    assert f"Missing: {path}. " in refusal(data.decode, "mnist", mnist_root)
+
+
+def test_a_download_leaves_the_published_files_alone_in_their_place(server, published, tmp_path):
+    downloaded = data.decode("mnist", tmp_path / "new")
+    assert downloaded.images.equal(data.decode("mnist", published).images)
+    files = [path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*") if path.is_file()]
+    assert sorted(files) == sorted(
+        path.relative_to(published) for path in (published / "MNIST").rglob("*.gz")
+    )
+
+
+def test_a_download_of_other_bytes_is_refused_and_leaves_nothing(server, tmp_path, monkeypatch):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "resources", [(file, "0" * 32) for file, _ in MNIST.resources])
+    assert "corrupted" in refusal(data.decode, "mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cifar10_is_the_same_from_its_folder_and_from_its_archive(published, offline, tmp_path):
+    shutil.copy(published / "cifar-10-python.tar.gz", tmp_path)
+    before = snapshot(tmp_path)
+    assert data.decode("cifar10", tmp_path).images.equal(data.decode("cifar10", published).images)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("file", ["data_batch_3", "test_batch", "batches.meta"])
+def test_a_damaged_batch_of_cifar10_is_named_and_not_unpickled(file, published, offline, tmp_path):
+    root = shutil.copytree(published, tmp_path / "root")
+    path = root / "cifar-10-batches-py" / file
+    flip_bit(path, 20)
+    assert f"{path} is damaged" in refusal(data.decode, "cifar10", root)
+
+
+def test_a_damaged_archive_of_cifar10_is_named(published, offline, tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes((published / path.name).read_bytes()[:-1])
+    assert f"{path} is damaged" in refusal(data.decode, "cifar10", tmp_path)
+
+
+@pytest.mark.skipif(REAL is None, reason="ESGRAD_DATA_ROOT names no folder with the published files")
+@pytest.mark.parametrize(
+    ("word", "folder", "mean", "test_counts"),
+    [
+        ("mnist", "MNIST", [0.1307], [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+        ("fashion_mnist", "FashionMNIST", [0.2860], [1000] * 10),
+        ("kmnist", "KMNIST", None, [1000] * 10),
+        ("cifar10", "cifar-10", [0.4914, 0.4822, 0.4465], [1000] * 10),
+    ],
+)
+def test_the_published_files_hold_the_published_numbers(word, folder, mean, test_counts, offline):
+    if not list(Path(REAL).glob(f"{folder}*")):
+        pytest.skip(f"ESGRAD_DATA_ROOT holds no {folder}")
+    before = snapshot(Path(REAL))
+    decoded = data.decode(word, REAL)
+    train, _, test = decoded.counts
+    assert decoded.targets[train:].bincount().tolist() == test_counts
+    assert len(decoded.targets) == train + test
+    if word == "mnist":
+        train_counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    else:
+        train_counts = [train // 10] * 10
+    assert decoded.targets[:train].bincount().tolist() == train_counts
+    if mean is not None:  # of the training pixels, as it is published to four digits
+        found = decoded.images[:train].double().mean(dim=(0, 2, 3)) / 255
+        assert found.tolist() == pytest.approx(mean, abs=5e-5)
+    assert snapshot(Path(REAL)) == before
+
+
+# Strings of digits
+
+
+def crops(decoded: Data, part: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The digit images [n · k, H · W] of a part, string after string, and the digits their labels say."""
+    k = len(str(decoded.num_classes - 1))
+    images = (
+        decoded.images.split(list(decoded.counts))[part].squeeze(1).unflatten(-1, (k, -1)).transpose(1, 2)
+    )
+    numbers = decoded.targets.split(list(decoded.counts))[part]
+    digits = torch.tensor([[int(c) for c in f"{number:0{k}}"] for number in numbers.tolist()])
+    return images.flatten(2).flatten(0, 1), digits.flatten()
+
+
+def test_a_string_shows_the_digits_of_its_number_from_left_to_right(strings):
+    source = data.decode("digits", "nowhere")
+    known = {
+        image.numpy().tobytes(): int(digit)
+        for image, digit in zip(source.images, source.targets, strict=True)
+    }
+    for part in range(3):
+        images, digits = crops(strings, part)
+        assert [known[image.tobytes()] for image in images.numpy()] == digits.tolist()
+
+
+def test_no_digit_image_stands_in_two_parts(strings):
+    seen = [{image.tobytes() for image in crops(strings, part)[0].numpy()} for part in range(3)]
+    assert [len(part) for part in seen] == [1079, 359, 359]
+    assert len(set.union(*seen)) == 1797
+
+
+def test_every_number_is_equally_frequent_in_every_part(strings):
+    for part in strings.targets.split(list(strings.counts)):
+        assert part.bincount(minlength=strings.num_classes).unique().tolist() == [
+            len(part) // strings.num_classes
+        ]
+
+
+def test_each_image_of_a_digit_is_used_equally_often_at_each_place(strings):
+    k = len(str(strings.num_classes - 1))
+    for part in range(3):
+        images, digits = crops(strings, part)
+        for place in range(k):
+            for digit in range(10):
+                here = images[place::k][digits[place::k] == digit]
+                uses = here.unique(dim=0, return_counts=True)[1]
+                assert uses.max() - uses.min() <= 1
+
+
+def test_strings_are_the_same_each_time_and_touch_no_global_stream():
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    first, second = (data.decode("digit_strings-2", "nowhere") for _ in range(2))
+    assert first.images.equal(second.images)
+    assert first.targets.equal(second.targets)
+    assert torch.get_rng_state().equal(before[0])
+    assert random.getstate() == before[1]
+    assert (np.random.get_state()[1] == before[2]).all()
+
+
+def test_strings_of_mnist_keep_its_own_test_images(published, offline):
+    decoded = data.decode("digit_strings-2-mnist", published)
+    bounds = [(0, 50_000), (50_000, 60_000), (60_000, 70_000)]
+    for part, (low, high) in enumerate(bounds):
+        images, digits = crops(decoded, part)
+        numbers = images[:, :3].long() @ torch.tensor([1, 256, 65536])
+        assert low <= numbers.min() < numbers.max() < high
+        assert digits.equal((numbers - (60_000 if part == 2 else 0)) % 10)
+
+
+# Saved and loaded
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.decode("digits", "nowhere")
+
+
+@pytest.fixture
+def saved(digits, tmp_path):
+    path = tmp_path / "digits.safetensors"
+    data.save(digits, path)
+    return path
+
+
+def test_what_is_saved_is_what_is_loaded(digits, saved):
+    loaded = data.load(saved)
+    assert loaded.images.equal(digits.images)
+    assert loaded.targets.equal(digits.targets)
+    assert (loaded.num_classes, loaded.scale, loaded.counts) == (10, 16, (1797, 0, 0))
+
+
+def test_the_same_data_are_the_same_bytes(digits, saved, tmp_path):
+    data.save(digits, tmp_path / "again" / saved.name)
+    assert (tmp_path / "again" / saved.name).read_bytes() == saved.read_bytes()
+    digest = (tmp_path / "again" / f"{saved.name}.sha256").read_text()
+    assert digest == f"{hashlib.sha256(saved.read_bytes()).hexdigest()}  {saved.name}\n"
+
+
+def test_a_saved_file_can_be_read_by_whom_any_new_file_can_be_read(saved, tmp_path):
+    (tmp_path / "other").write_text("")
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("damage", [cut, *(partial(flip_bit, place=place) for place in (0, 30, 60_000, -1))])
+def test_a_saved_file_with_a_flipped_bit_or_a_lost_byte_is_refused(damage, saved):
+    damage(saved)
+    assert f"{saved} is damaged" in refusal(data.load, saved)
+
+
+def test_a_saved_file_without_its_digest_is_refused(saved):
+    digest = saved.with_name(f"{saved.name}.sha256")
+    digest.unlink()
+    assert str(digest) in refusal(data.load, saved)
+
+
+def test_a_save_that_fails_leaves_nothing(digits, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (10_000, hard)
+    )  # as a full disk would, in the middle of the file
+    try:
+        refusal(data.save, digits, tmp_path / "digits.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_save_that_fails_leaves_the_earlier_file_whole(digits, saved, monkeypatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr(data, "sha256", lambda path: (_ for _ in ()).throw(OSError("no space left")))
+    assert refusal(data.save, digits, saved) == "no space left"
+    monkeypatch.undo()
+    assert saved.read_bytes() == before
+    assert data.load(saved).images.equal(digits.images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"images": torch.zeros(1797, 1, 8, 8)}, "images must be uint8"),
+        ({"images": torch.zeros(1796, 1, 8, 8, dtype=torch.uint8)}, "an image a label"),
+        ({"images": torch.zeros(1797, 8, 8, dtype=torch.uint8)}, "[n, C, H, W]"),
+        ({"targets": torch.zeros(1797)}, "labels must be int64"),
+        ({"num_classes": 9}, "labels run from 0 to 9, expected 0 to 8"),
+        ({"scale": 15}, "brightest pixel is 16"),
+        ({"counts": (1797, 0, 1)}, "sum to 1797"),
+        ({"counts": (0, 0, 1797)}, "the first at least 5"),
+        ({"counts": (1800, -3, 0)}, "three numbers"),
+    ],
+)
+def test_data_that_contradict_themselves_are_refused(digits, changes, answer):
+    fields = {name: getattr(digits, name) for name in Data.__dataclass_fields__}
+    assert answer in refusal(lambda: Data(**fields | changes))
+
+
+# Split
+
+
+def blank(counts: tuple[int, int, int]) -> Data:
+    n = sum(counts)
+    images, targets = torch.zeros(n, 1, 1, 1, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64)
+    return Data(images, targets, num_classes=1, scale=255, counts=counts)
+
+
+COUNTS = [(1797, 0, 0), (1000, 0, 100), (1000, 50, 0), (1000, 50, 100), (5, 0, 0)]
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_the_parts_of_a_split_are_disjoint_and_cover_everything(counts, seed):
+    parts = data.split(blank(counts), seed)
+    assert torch.cat(parts).sort().values.equal(torch.arange(sum(counts)))
+    for part, count in zip(parts[1:], counts[1:], strict=True):
+        assert part.dtype == torch.int64
+        assert len(part) == (count or counts[0] // 5)
+        assert part.equal(part.sort().values)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_a_part_that_the_files_fix_is_the_same_for_every_seed_and_the_others_are_drawn(counts):
+    first, second, again = (data.split(blank(counts), seed) for seed in (0, 7, 0))
+    starts = (counts[0], counts[0] + counts[1])
+    for part, start, count in zip((1, 2), starts, counts[1:], strict=True):
+        assert first[part].equal(again[part])
+        assert not set(first[part].tolist()) & set(first[0].tolist())
+        if count:
+            assert first[part].equal(torch.arange(start, start + count))
+            assert second[part].equal(first[part])
+        elif counts[0] > 5:
+            assert not second[part].equal(first[part])
+    if all(counts):
+        assert first[0].equal(torch.arange(counts[0]))
+
+
+def test_a_drawn_part_has_at_most_five_thousand_examples():
+    train, validation, test = data.split(blank((60_000, 0, 10)), seed=0)
+    assert (len(train), len(validation), len(test)) == (55_000, 5_000, 10)
+
+
+def test_ten_seeds_judge_on_most_of_the_digits():
+    tests = torch.stack([data.split(blank((1797, 0, 0)), seed)[2] for seed in range(10)])
+    share = len(tests.unique()) / 1797
+    expected = 1 - 0.8**10  # an image escapes ten independent fifths with probability .8^10
+    assert abs(share - expected) < 5 * (expected * (1 - expected) / 1797) ** 0.5
+
+
+def test_a_label_says_nothing_of_the_part_an_image_falls_into(digits):
+    counts = torch.stack(
+        [digits.targets[data.split(digits, seed)[2]].bincount(minlength=10) for seed in range(50)]
+    )
+    expected = digits.targets.bincount() * 359 / 1797
+    # Hypergeometric: the variance of the number of a class in a part drawn without replacement.
+    variance = expected * (1 - digits.targets.bincount() / 1797) * (1797 - 359) / 1796
+    assert ((counts.double().mean(0) - expected).abs() < 5 * (variance / 50) ** 0.5).all()

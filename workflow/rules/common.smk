@@ -1,0 +1,47 @@
+# The configuration, checked before anything starts; where its results lie; which sources decide them.
+
+import json
+import os
+import re
+from pathlib import Path
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from esgrad import config as configuration
+from esgrad import forecast, menu, sources
+
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+
+try:
+    CONFIG = configuration.validated(config)
+    JOBS = {job.path: job for job in configuration.jobs(CONFIG) if configuration.runnable(job)}
+except (ValueError, OSError) as error:
+    raise WorkflowError(f"configuration: {error}") from None
+
+RESULTS = f"results/{CONFIG['name']}"
+REPORT = (
+    f"{sys.executable} -m snakemake --report {RESULTS}/report.html --configfile {RESULTS}/suite.json"
+    f" > {RESULTS}/logs/report.log 2>&1 && echo '{RESULTS}/report.html is there: open it in a browser'"
+)
+PARTIAL = (
+    f"if [ -f {RESULTS}/suite.json ]; then rm -rf {RESULTS}/partial;"
+    f" esgrad tables {RESULTS} --partial --out {RESULTS}/partial/tables &&"
+    f" esgrad figure {RESULTS} all --partial --out {RESULTS}/partial/figures;"
+    f" echo 'A job failed; what could be drawn without it lies in {RESULTS}/partial/'; fi"
+)
+
+if workflow.dryrun:
+    logger.info(forecast.summary(CONFIG))
+
+
+def module_sources(*starts):
+    """The source files behind some files of the package."""
+    return [os.path.relpath(path) for path in sources.closure(starts)]
+
+
+wildcard_constraints:
+    job="|".join(map(re.escape, JOBS)) or "none",
+    table="|".join(menu.names("tables")),
+    figure="|".join(menu.names("figures")),

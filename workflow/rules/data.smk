@@ -1,0 +1,15 @@
+# Each data set decoded once, into one file that is safe to load, with its digest beside it.
+
+
+rule data:
+    input:
+        lambda wildcards: module_sources("data.py", f"datasets/{wildcards.dataset.split('-')[0]}.py"),
+    output:
+        data="results/data/{dataset}.safetensors",
+        digest="results/data/{dataset}.safetensors.sha256",
+    log:
+        "results/data/logs/{dataset}.log",
+    resources:
+        mem_mb=4000,
+    shell:
+        "esgrad decode {wildcards.dataset} --data-root {CONFIG[data_root]:q} --out {output.data:q} > {log:q} 2>&1"

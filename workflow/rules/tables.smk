@@ -1,0 +1,50 @@
+# From records to tables, and the seconds they took, which lie apart as no two machines agree on them.
+
+TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=menu.names("tables"), kind=["csv", "md"])
+TIMINGS = expand(f"{RESULTS}/timings/{{name}}.csv", name=["seconds", "provenance"])
+RECORDS = expand(f"{RESULTS}/runs/{{job}}/{{part}}.parquet", job=JOBS, part=["records", "tuning"])
+SUITE = [f"{RESULTS}/suite.json", *RECORDS, *([QUALITY] if "gradient_quality" in CONFIG else [])]
+
+
+rule suite_description:
+    output:
+        f"{RESULTS}/suite.json",
+    params:
+        suite=json.dumps(CONFIG, sort_keys=True),
+    log:
+        f"{RESULTS}/logs/suite.log",
+    localrule: True
+    shell:
+        "printf '%s\n' {params.suite:q} > {output:q} 2> {log:q}"
+
+
+rule tables:
+    input:
+        SUITE,
+        module_sources("suite.py", "markdown.py", *(f"tables/{table}.py" for table in menu.names("tables"))),
+    output:
+        expand(f"{RESULTS}/tables/{{table}}.md", table=menu.names("tables")),
+        report(
+            expand(f"{RESULTS}/tables/{{table}}.csv", table=menu.names("tables")),
+            category="Tables",
+            caption="../report/tables.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/tables.log",
+    resources:
+        mem_mb=4000,
+    shell:
+        "esgrad tables {RESULTS:q} > {log:q} 2>&1"
+
+
+rule timings:
+    input:
+        expand(f"{RESULTS}/runs/{{job}}/{{part}}", job=JOBS, part=["timing.parquet", "provenance.json"]),
+    output:
+        TIMINGS,
+    log:
+        f"{RESULTS}/logs/timings.log",
+    resources:
+        mem_mb=2000,
+    shell:
+        "esgrad timings {RESULTS:q} > {log:q} 2>&1"

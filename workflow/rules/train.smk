@@ -1,0 +1,23 @@
+# One job trains every N, t, learning rate and seed of one method on one task; each leaves its records.
+
+
+rule train:
+    input:
+        sources=lambda wildcards: [os.path.relpath(path) for path in sources.of_job(JOBS[wildcards.job])],
+        data=lambda wildcards: f"results/data/{JOBS[wildcards.job].dataset}.safetensors",
+    output:
+        records=f"{RESULTS}/runs/{{job}}/records.parquet",
+        tuning=f"{RESULTS}/runs/{{job}}/tuning.parquet",
+        timing=f"{RESULTS}/runs/{{job}}/timing.parquet",
+        provenance=f"{RESULTS}/runs/{{job}}/provenance.json",
+    params:
+        job=lambda wildcards: JOBS[wildcards.job].json(),
+        out=lambda wildcards, output: os.path.dirname(output.records),
+    log:
+        f"{RESULTS}/logs/{{job}}.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+    shell:
+        "esgrad job {params.job:q} --data {input.data:q} --device {CONFIG[device]} --out {params.out:q}"
+        " > {log:q} 2>&1"
