@@ -28,7 +28,7 @@ run: config-exists setup ## train, tabulate, draw and report: config/config.yaml
 smoke: setup ## the whole chain on a small grid, in under a minute
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 
-report: config-exists setup ## write results/<name>/report.html from what is there (CONFIG=... as for run)
+report: config-exists setup ## write results/<name>/report.html again from finished results (CONFIG=... as for run)
 	@$(SNAKEMAKE) $(WITH_CONFIG) --report "results/$(CONFIG_NAME)/report.html"
 
 reference_figures: setup ## redraw every figure of the committed reference results, without training
@@ -58,7 +58,7 @@ format: setup ## write the form that lint asks for
 	@$(BIN)/snakefmt Snakefile workflow
 
 config-docs: setup ## write config/README.md from the schema's descriptions
-	@$(BIN)/python -m esgrad.config > config/README.md.tmp && mv config/README.md.tmp config/README.md
+	@$(BIN)/python -m esgrad.config_docs > config/README.md.tmp && mv config/README.md.tmp config/README.md
 
 lock: ## pin pyproject.toml's dependencies in requirements.lock again (needs uv; LOCK_ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

@@ -29,6 +29,7 @@ WORDS = [name + end for name in menu.names("datasets") for end in ARGUMENTS.get(
 IDX = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 HERE = {*IDX, "cifar10", "digits", *(f"digit_strings{end}" for end in ARGUMENTS["digit_strings"])}
+BASE = 50  # of the numbers that the stand-ins' images carry, a digit a pixel
 CIFAR_BATCH = 40  # images a batch of the stand-in for CIFAR-10
 REAL = os.environ.get("ESGRAD_DATA_ROOT")
 
@@ -38,7 +39,7 @@ def number_images(count: int, first: int, shape: tuple[int, ...]) -> np.ndarray:
     images = np.zeros((count, *shape), np.uint8)
     numbers = np.arange(first, first + count)
     for place in range(3):
-        images.reshape(count, -1)[:, place] = numbers // 256**place % 256
+        images.reshape(count, -1)[:, place] = numbers // BASE**place % BASE
     return images
 
 
@@ -234,7 +235,7 @@ def test_a_file_whose_facts_are_wrong_is_refused(monkeypatch):
 @pytest.mark.parametrize("word", [*IDX, "cifar10"])
 def test_images_and_labels_arrive_in_file_order(word, published, offline):
     decoded = data.decode(word, published)
-    numbers = decoded.images.flatten(1)[:, :3].long() @ torch.tensor([1, 256, 65536])
+    numbers = decoded.images.flatten(1)[:, :3].long() @ torch.tensor([1, BASE, BASE**2])
     assert numbers.equal(torch.arange(len(numbers)))
     assert decoded.images.flatten(1)[:, 3:].max() == 0
     assert decoded.targets[-10:].tolist() == list(range(10))
@@ -295,11 +296,10 @@ def test_missing_files_are_named_with_their_place_and_nothing_is_left(word, publ
     root = tmp_path / "new"
     answer = refusal(data.decode, word, root)
     for path in published.rglob("*.gz"):
-        belongs = path.parts[-3] == IDX.get(word.split("-")[-1]) or (
-            word == "cifar10" and path.suffixes[0] == ".tar"
-        )
+        belongs = path.parts[-3] == IDX.get(word.split("-")[-1]) or (word == "cifar10" and path.suffixes[0] == ".tar")
         assert (str(root / path.relative_to(published)) in answer) == belongs
     assert "could not be downloaded" in answer
+    assert socket.getdefaulttimeout() is None
     assert list(root.iterdir()) == []
 
 
@@ -313,9 +313,7 @@ def test_a_download_leaves_the_published_files_alone_in_their_place(server, publ
     downloaded = data.decode("mnist", tmp_path / "new")
     assert downloaded.images.equal(data.decode("mnist", published).images)
     files = [path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*") if path.is_file()]
-    assert sorted(files) == sorted(
-        path.relative_to(published) for path in (published / "MNIST").rglob("*.gz")
-    )
+    assert sorted(files) == sorted(path.relative_to(published) for path in (published / "MNIST").rglob("*.gz"))
 
 
 def test_a_download_of_other_bytes_is_refused_and_leaves_nothing(server, tmp_path, monkeypatch):
@@ -382,9 +380,7 @@ def test_the_published_files_hold_the_published_numbers(word, folder, mean, test
 def crops(decoded: Data, part: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The digit images [n · k, H · W] of a part, string after string, and the digits their labels say."""
     k = len(str(decoded.num_classes - 1))
-    images = (
-        decoded.images.split(list(decoded.counts))[part].squeeze(1).unflatten(-1, (k, -1)).transpose(1, 2)
-    )
+    images = decoded.images.split(list(decoded.counts))[part].squeeze(1).unflatten(-1, (k, -1)).transpose(1, 2)
     numbers = decoded.targets.split(list(decoded.counts))[part]
     digits = torch.tensor([[int(c) for c in f"{number:0{k}}"] for number in numbers.tolist()])
     return images.flatten(2).flatten(0, 1), digits.flatten()
@@ -392,10 +388,7 @@ def crops(decoded: Data, part: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_string_shows_the_digits_of_its_number_from_left_to_right(strings):
     source = data.decode("digits", "nowhere")
-    known = {
-        image.numpy().tobytes(): int(digit)
-        for image, digit in zip(source.images, source.targets, strict=True)
-    }
+    known = {image.numpy().tobytes(): int(digit) for image, digit in zip(source.images, source.targets, strict=True)}
     for part in range(3):
         images, digits = crops(strings, part)
         assert [known[image.tobytes()] for image in images.numpy()] == digits.tolist()
@@ -409,9 +402,7 @@ def test_no_digit_image_stands_in_two_parts(strings):
 
 def test_every_number_is_equally_frequent_in_every_part(strings):
     for part in strings.targets.split(list(strings.counts)):
-        assert part.bincount(minlength=strings.num_classes).unique().tolist() == [
-            len(part) // strings.num_classes
-        ]
+        assert part.bincount(minlength=strings.num_classes).unique().tolist() == [len(part) // strings.num_classes]
 
 
 def test_each_image_of_a_digit_is_used_equally_often_at_each_place(strings):
@@ -423,6 +414,16 @@ def test_each_image_of_a_digit_is_used_equally_often_at_each_place(strings):
                 here = images[place::k][digits[place::k] == digit]
                 uses = here.unique(dim=0, return_counts=True)[1]
                 assert uses.max() - uses.min() <= 1
+
+
+def test_the_images_of_a_string_are_drawn_independently_of_each_other():
+    decoded = data.decode("digit_strings-2", "nowhere")
+    images, digits = crops(decoded, 0)
+    each = decoded.counts[0] // decoded.num_classes  # strings of a number
+    sizes = torch.tensor([len(images[digits == digit].unique(dim=0)) for digit in range(10)]).double()
+    expected = (each * (each - 1) / 2 / torch.outer(sizes, sizes)).sum()  # pairs of equal strings, by chance
+    same = decoded.images[: decoded.counts[0]].flatten(1).unique(dim=0, return_counts=True)[1]
+    assert abs((same * (same - 1) / 2).sum() - expected) < 5 * expected**0.5  # a count of rare events: Poisson
 
 
 def test_strings_are_the_same_each_time_and_touch_no_global_stream():
@@ -440,7 +441,7 @@ def test_strings_of_mnist_keep_its_own_test_images(published, offline):
     bounds = [(0, 50_000), (50_000, 60_000), (60_000, 70_000)]
     for part, (low, high) in enumerate(bounds):
         images, digits = crops(decoded, part)
-        numbers = images[:, :3].long() @ torch.tensor([1, 256, 65536])
+        numbers = images[:, :3].long() @ torch.tensor([1, BASE, BASE**2])
         assert low <= numbers.min() < numbers.max() < high
         assert digits.equal((numbers - (60_000 if part == 2 else 0)) % 10)
 
@@ -493,9 +494,7 @@ def test_a_saved_file_without_its_digest_is_refused(saved):
 
 def test_a_save_that_fails_leaves_nothing(digits, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (10_000, hard)
-    )  # as a full disk would, in the middle of the file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # as a full disk would, in the middle of the file
     try:
         refusal(data.save, digits, tmp_path / "digits.safetensors")
     finally:
@@ -583,9 +582,7 @@ def test_ten_seeds_judge_on_most_of_the_digits():
 
 
 def test_a_label_says_nothing_of_the_part_an_image_falls_into(digits):
-    counts = torch.stack(
-        [digits.targets[data.split(digits, seed)[2]].bincount(minlength=10) for seed in range(50)]
-    )
+    counts = torch.stack([digits.targets[data.split(digits, seed)[2]].bincount(minlength=10) for seed in range(50)])
     expected = digits.targets.bincount() * 359 / 1797
     # Hypergeometric: the variance of the number of a class in a part drawn without replacement.
     variance = expected * (1 - digits.targets.bincount() / 1797) * (1797 - 359) / 1796

@@ -8,12 +8,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.integrate import quad
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
 from scipy.stats import norm
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.theory import log_probability_and_gradient
+from esgrad.theory import _log_cdf_and_ratio, log_probability_and_gradient
 
 Array = NDArray[np.float64]
 PROMISE = 1e-6  # error of a component, in units of the example's largest; measured: below 1e-8 for K to 10,000
@@ -107,6 +107,16 @@ def test_level_logits_win_once_in_k_and_pull_by_the_expected_maximum(num_classes
     assert log_p.exp().item() == pytest.approx(1 / num_classes, rel=PROMISE)
     assert gradient[0].item() == pytest.approx(pull, rel=PROMISE)
     assert gradient[1:].numpy() == pytest.approx(-pull / (num_classes - 1), rel=PROMISE)
+
+
+def test_the_logarithm_of_the_normal_distribution_holds_in_both_tails() -> None:
+    x = np.concatenate([np.linspace(-60, 60, 24_001), [-1e5, -1e3, 1e3]])
+    log_cdf, ratio = _log_cdf_and_ratio(torch.from_numpy(x))
+    series = 2e-10  # its first term left out is 105/30⁸
+    with np.errstate(over="ignore"):  # erfcx(−27) is past the largest float64: the ratio is 0
+        want = math.sqrt(2 / math.pi) / erfcx(-x / math.sqrt(2))
+    np.testing.assert_allclose(log_cdf, log_ndtr(x), rtol=series, atol=1e-15)
+    np.testing.assert_allclose(ratio, want, rtol=series, atol=1e-300)
 
 
 def test_a_gap_of_30_sigma_leaves_a_finite_logarithm() -> None:

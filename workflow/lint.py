@@ -12,7 +12,7 @@ FINDING = re.compile(r"^    \* (.*)$")
 
 
 def refused(report: str) -> list[str]:
-    """The findings in the words of `snakemake --lint` that are not allowed, each with where it stands and what to do."""
+    """The findings of `snakemake --lint` that are not allowed, each with where it stands and what would do."""
     kept: list[str] = []
     place, keep = "", False
     for line in report.splitlines():

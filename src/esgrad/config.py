@@ -29,12 +29,11 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def validated(config: Any) -> dict[str, Any]:
     """The configuration with every default filled in; ValueError naming the first value that is wrong."""
-    schema = _schema()
-    validator = _Validator(schema)
+    validator = _Validator(schema())
     if error := jsonschema.exceptions.best_match(validator.iter_errors(config)):
         raise ValueError(_explain(error))
     config = json.loads(json.dumps(config))
-    _fill(config, schema)
+    _fill(config, schema())
     for name, method in config["methods"].items():
         _check_method(name, method)
     for name, experiment in config["experiments"].items():
@@ -183,7 +182,7 @@ _Validator = jsonschema.validators.validator_for({"$schema": "https://json-schem
 
 
 @cache
-def _schema() -> dict[str, Any]:
+def schema() -> dict[str, Any]:
     for root in (Path.cwd(), Path(__file__).parents[2]):
         if (root / SCHEMA).is_file():
             return yaml.safe_load((root / SCHEMA).read_text(encoding="utf-8"))

@@ -58,8 +58,8 @@ def save(data: Data, path: str | Path) -> None:
     path = Path(path)
     tensors = {"images": data.images.contiguous(), "targets": data.targets.contiguous()}
     facts = {"num_classes": data.num_classes, "scale": data.scale, "counts": data.counts}
-    # One key, because safetensors writes several in an order that changes from run to run. And not `save_file`,
-    # because nobody else may read the files it makes.
+    # One key: safetensors writes several in an order that changes from run to run.
+    # Not `save_file`: nobody else may read the files it makes.
     content = safetensors.save(tensors, {"data": json.dumps(facts)})
     with written(path) as temporary, written(_digest_path(path)) as beside:  # the digest takes its name first
         temporary.write_bytes(content)
@@ -144,19 +144,12 @@ class Data:
             found = f"{self.images.dtype} {list(self.images.shape)} for {n} labels"
             raise ValueError(f"images must be uint8 [n, C, H, W], an image a label; got {found}.")
         if self.targets.dtype != torch.int64 or self.targets.ndim != 1:
-            raise ValueError(
-                f"labels must be int64 [n]; got {self.targets.dtype} {list(self.targets.shape)}."
-            )
+            raise ValueError(f"labels must be int64 [n]; got {self.targets.dtype} {list(self.targets.shape)}.")
         low, high, brightest = int(self.targets.min()), int(self.targets.max()), int(self.images.max())
         if low < 0 or high >= self.num_classes:
             raise ValueError(f"labels run from {low} to {high}, expected 0 to {self.num_classes - 1}.")
         if brightest > self.scale:
             raise ValueError(f"the brightest pixel is {brightest}, expected at most the scale, {self.scale}.")
-        if (
-            len(self.counts) != 3
-            or sum(self.counts) != n
-            or min(self.counts) < 0
-            or self.counts[0] < DRAWN_SHARE
-        ):
+        if len(self.counts) != 3 or sum(self.counts) != n or min(self.counts) < 0 or self.counts[0] < DRAWN_SHARE:
             rule = f"three numbers that sum to {n}, the first at least {DRAWN_SHARE}"
             raise ValueError(f"counts (train, validation, test) are {self.counts}, expected {rule}.")

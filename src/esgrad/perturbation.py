@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from esgrad import streams
+from esgrad.kernels import weighted_sum
 
-BLOCK = 8  # samples summed together; even, as mirrored noise comes in pairs
 CHUNK = 2**20  # numbers of a stack's perturbed points in memory at a time
 KEEP = 2**26  # numbers of noise kept between around() and weighted_sum()
 
@@ -54,27 +54,22 @@ class Perturbation:
         """(1/t) Σ w·q, [R, M, D], for weights [R, N, M]."""
         runs, _, positions = weights.shape
         seeds, group = self.sigma.shape[:2]
-        grouped = weights.view(seeds, group, -1, positions, 1)
+        grouped = weights.view(seeds, group, -1, positions)
         total = weights.new_zeros(seeds, group, positions, dimension)
         for start, stop in self._chunks(runs * positions * dimension):
             drawn = self.kept.get(start)
             if drawn is None:
                 drawn = self._draw(start, stop, positions, dimension, weights.device)
-            for first in range(0, stop - start, BLOCK):
-                block = slice(first, first + BLOCK)
-                terms = grouped[:, :, start:stop][:, :, block] * drawn[:, None, block]
-                total += terms.sum(2)
+            weighted_sum.add(total, grouped[:, :, start:stop], drawn)
         return (total / self.sigma[:, :, 0]).flatten(0, 1)
 
     def _chunks(self, numbers_per_sample: int) -> Iterator[tuple[int, int]]:
-        size = max(1, self.chunk // (BLOCK * numbers_per_sample)) * BLOCK
+        size = max(1, self.chunk // (weighted_sum.BLOCK * numbers_per_sample)) * weighted_sum.BLOCK
         for start in range(0, self.num_samples, size):
             yield start, min(start + size, self.num_samples)
 
     def _draw(self, start: int, stop: int, positions: int, dimension: int, device: torch.device) -> Tensor:
         def normals(first: int, last: int) -> Tensor:
-            return streams.normals(
-                self.seeds, self.role, self.step, first, last, positions, dimension, device=device
-            )
+            return streams.normals(self.seeds, self.role, self.step, first, last, positions, dimension, device=device)
 
         return self.noise.directions(normals, start, stop)  # [S, n, M, D]

@@ -85,7 +85,7 @@ def _cell(
         yield {
             "logit_dim": logit_dim,
             "num_samples": num_samples,
-            "noise_variance": variance,
+            "noise_variance": float(variance),
             "space": "logits",
             "noise": noise,
             "shaping": name,

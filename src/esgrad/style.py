@@ -6,6 +6,7 @@ once more, for print and for eyes that see fewer colours.
 """
 
 import functools
+import textwrap
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -45,7 +46,7 @@ MARKERS = {
     "leave_one_out": "D",
     "success": "^",
     "maxrl": "v",
-    "mirrored": "<",
+    "mirrored": "*",
     "openai_es": "p",
 }
 LABELS = {
@@ -133,7 +134,7 @@ def colour(method: str) -> str:
 
 def look(method: str, dashed: bool = False) -> dict[str, Any]:
     """Keywords for a line of this method: colour, line style, marker; `dashed` marks a second black box."""
-    marker = MARKERS.get(method) or "hd>*8"[zlib.crc32(method.encode()) // len(SPARE) % 5]
+    marker = MARKERS.get(method) or "hd>8H"[zlib.crc32(method.encode()) // len(SPARE) % 5]
     return {
         "color": colour(method),
         "linestyle": (0, (2.5, 1.5)) if dashed else LINES.get(method, "-"),
@@ -159,28 +160,29 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.0e}"
 
 
-def canvas(
-    rows: int, columns: int, width: float, height: float, title: str, **keywords: Any
-) -> tuple[Figure, Any]:
+def canvas(rows: int, columns: int, width: float, height: float, title: str, **keywords: Any) -> tuple[Figure, Any]:
     """A figure of rows × columns panels, each width × height inches, and its axes [rows, columns]."""
     figure = Figure(figsize=(columns * width + 1.6, rows * height + 0.9), layout="constrained")
-    figure.suptitle(title, x=0.012, ha="left")
+    figure.suptitle(textwrap.fill(title, int(9.5 * figure.get_figwidth())), x=0.012, ha="left")
     return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
 
 
-def trim(grid: Any, used: int) -> None:
-    """Of a grid [rows, columns] filled row by row keep the panels in use, with labels at the outer ones only."""
-    rows, columns = grid.shape
+def trim(grid: Any, used: int) -> Axes | None:
+    """Of a grid [rows, columns] filled row by row keep the panels in use, labelled at the outer ones only.
+
+    Returns the first panel not in use, blank, where a legend may stand; None if all are.
+    """
+    columns = grid.shape[1]
     for place, axes in enumerate(grid.flat):
-        lowest = place + columns >= used
         if place >= used:
-            axes.remove()
-        elif lowest:
+            axes.set_axis_off()
+        elif place + columns >= used:
             axes.xaxis.set_tick_params(labelbottom=True)
         else:
             axes.set_xlabel("")
-        if place % columns and place < used:
+        if place % columns:
             axes.set_ylabel("")
+    return grid.flat[used] if used < grid.size else None
 
 
 def ticks(axes: Axes, which: str, values: Iterable[float]) -> None:
@@ -191,14 +193,18 @@ def ticks(axes: Axes, which: str, values: Iterable[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
-def legend(figure: Figure, panels: Iterable[Axes], title: str | None = None) -> None:
-    """One legend at the right for all panels; what several panels draw is named once."""
+def legend(figure: Figure, title: str | None = None, order: Iterable[str] = (), blank: Axes | None = None) -> None:
+    """One legend for all panels, at the right or in a `blank` one: each word once, in `order` if that is given."""
     named: dict[str, Any] = {}
-    for axes in panels:
+    for axes in figure.axes:
         for handle, word in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(word, handle)
-    if named:
-        figure.legend(list(named.values()), list(named), loc="outside right center", title=title, alignment="left")
+    words = [word for word in order if word in named] or list(named)
+    handles = [named[word] for word in words]
+    if blank is not None:
+        blank.legend(handles, words, loc="center", title=title, alignment="left")
+    elif words:
+        figure.legend(handles, words, loc="outside right center", title=title, alignment="left")
 
 
 def footnote(figure: Figure, frame: pd.DataFrame, band: str, more: str = "") -> None:
@@ -224,6 +230,7 @@ def budget(records: pd.DataFrame) -> str:
 
 def foot(figure: Figure, text: str) -> None:
     """Write the footnote itself: small and grey in the bottom margin, which the layout keeps free."""
+    text = textwrap.fill(text, int(18.3 * figure.get_figwidth()))  # characters that fit into the width
     figure.supxlabel(text, x=0.012, ha="left", fontsize=7.5, color=GREY, fontweight="normal")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 DEPTH = 16.0  # the window ends where the integrands have fallen to e^−16 = 1.1e-7 of their peaks
 MODE_STEPS = 8
-EDGE_STEPS = 4
+END_STEPS = 4
 FARTHEST = 55.0  # in σ: a competitor farther behind has a gradient under e^(−55²/4), below the smallest float64
 TAIL = -30.0  # left of it the asymptotic series takes over: erfc underflows at −37
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -44,7 +44,7 @@ def log_probability_and_gradient(logits: Tensor, targets: Tensor, sigma: Tensor 
     scales = sigma.detach().expand(targets.shape).reshape(1, -1)  # [1, E]
     gaps = ((values.gather(0, labels) - values) / scales).clamp(max=FARTHEST).contiguous()  # [K, E]
     gaps.scatter_(0, labels, FARTHEST)  # the target does not compete with itself
-    (window,) = _in_blocks(_window, 3, gaps)  # [2, E]
+    (window,) = _in_blocks(_window, 2, gaps)  # [2, E]
     log_probability, pull = _in_blocks(_integrate, _node_count(num_classes), gaps, window)  # [1, E], [K, E]
     gradient = (pull / scales).neg_().scatter_(0, labels, 0.0)
     gradient.scatter_(0, labels, -_sum(gradient, 0))
@@ -65,8 +65,11 @@ def _check(logits: Tensor, targets: Tensor, sigma: Tensor) -> None:
         )
     if not (sigma > 0).all():
         raise ValueError(f"sigma is {sigma.min().item()}: expected a positive standard deviation.")
-    room = (1,) * max(0, sigma.ndim - targets.ndim) + targets.shape[max(0, targets.ndim - sigma.ndim) :]
-    if sigma.ndim > targets.ndim or any(have not in (1, want) for have, want in zip(sigma.shape, room, strict=True)):
+    try:
+        fits = torch.broadcast_shapes(sigma.shape, targets.shape) == targets.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
         raise ValueError(
             f"sigma has shape {list(sigma.shape)}: expected one that broadcasts to {list(targets.shape)}, "
             "the shape of the targets."
@@ -106,28 +109,27 @@ def _window(gaps: Tensor) -> tuple[Tensor]:
     """Where the trapezoid sums for gaps a [K, E] begin and end, [2, E].
 
     Two integrands must fit: e^g, and e^h with h = g + log λ(a_min + u), the strongest competitor's share of the
-    gradient, which peaks to the left of the first. The others' shares lie below e^h everywhere, hence the log K;
-    right of the peak of g, e^h falls faster than e^g. Both exponents are concave, with curvature ≥ 1 and ≥ 2, and
-    their slopes are convex (as λ is), so Newton's method climbs to a peak from the left without passing it, and
-    comes in on an edge from outside without passing it: too few steps leave the window too wide, never too narrow.
+    gradient, which peaks to the left of the first. The others' shares lie below e^h everywhere, hence the log K.
+    As λ falls, e^g is as deep as e^h on the left and e^h as deep as e^g on the right: h sets the left end, g the
+    right. Both exponents are concave, with curvature ≥ 2 and ≥ 1, and their slopes are convex (as λ is), so Newton's
+    method climbs to a peak from the left without passing it, and comes in on an end from outside without passing
+    it: too few steps leave the window too wide, never too narrow.
     """
     depth = DEPTH + math.log(gaps.shape[0])
-    share = torch.tensor([[0.0], [1.0]], dtype=gaps.dtype, device=gaps.device)  # which exponent a row holds: g, h
+    share, side = torch.tensor([[[1.0], [0.0]], [[-1.0], [1.0]]], dtype=gaps.dtype, device=gaps.device)  # rows h, g
     start = -0.5 * gaps.amin(0)  # the peak of h with no other competitor, so not right of the peak with them
-    peaks = torch.stack([start.clamp(min=0.0), start])  # [2, E]
+    peaks = torch.stack([start, start.clamp(min=0.0)])  # [2, E]
     for _ in range(MODE_STEPS):
         _, slope, curvature = _exponent(gaps, peaks, share)
         peaks = peaks + slope / curvature
     value, slope, _ = _exponent(gaps, peaks, share)
-    # The parabola of the least curvature, 1 + share, with this value and slope has its edges outside.
-    left = peaks - (2 * depth / (1 + share)).sqrt()
-    right = peaks[:1] + slope[:1] + (slope[:1] * slope[:1] + 2 * depth).sqrt()
-    edges = torch.cat([left, right])  # [3, E]
-    floor, share = torch.cat([value, value[:1]]) - depth, torch.cat([share, share[:1]])
-    for _ in range(EDGE_STEPS):
-        value, slope, _ = _exponent(gaps, edges, share)
-        edges = edges + (floor - value) / slope
-    return (torch.stack([edges[:2].amin(0), edges[2]]),)
+    floor, least = value - depth, 1.0 + share
+    # Each exponent lies under the parabola of its least curvature with this value and slope: start where that ends.
+    ends = peaks + (slope + side * (slope * slope + 2 * least * depth).sqrt()) / least
+    for _ in range(END_STEPS):
+        value, slope, _ = _exponent(gaps, ends, share)
+        ends = ends + (floor - value) / slope
+    return (ends,)
 
 
 def _exponent(gaps: Tensor, u: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10, MNIST
 
-PATIENCE_SECONDS = (
-    20  # without an answer: torchvision itself waits for ever, and some networks drop what they refuse
-)
+# Without an answer. torchvision itself waits for ever, and some networks drop what they refuse.
+PATIENCE_SECONDS = 20
 
 
 def check_digest(path: Path, md5: str) -> None:
@@ -52,9 +51,8 @@ def download(kind: type[MNIST | CIFAR10], data_root: Path, missing: Iterable[Pat
 def _advice(name: str, missing: Iterable[Path], error: Exception) -> str:
     """One line: what is missing, why it could not be had, and what would do."""
     files = ", ".join(str(path) for path in missing)
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[
-        -1
-    ]  # torchvision lists its mirrors before it
+    # torchvision lists its mirrors first and what the last one answered at the end.
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     return (
         f"{name} is not there and could not be downloaded ({reason}). Missing: {files}. Put the files there, "
         f"as torchvision.datasets.{name} downloads them, or run once with a network."

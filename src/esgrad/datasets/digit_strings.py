@@ -91,8 +91,6 @@ def _strings(pool: Tensor, labels: Tensor, k: int, count: int, part: int) -> tup
 
 def _check(length: str, source: str) -> None:
     if length not in COUNTS:
-        raise ValueError(
-            f"digit_strings of length '{length}' cannot be had: expected {' or '.join(COUNTS)} digits."
-        )
+        raise ValueError(f"digit_strings of length '{length}' cannot be had: expected {' or '.join(COUNTS)} digits.")
     if source not in SOURCES:
         raise unknown("source of digit_strings", source, SOURCES)

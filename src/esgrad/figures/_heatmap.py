@@ -23,27 +23,25 @@ def draw(frame: pd.DataFrame, across: str, title: str, second_line: Callable[[An
     A combination without a row is left grey and marked with a dash.
     """
     xs, ys = (sorted(frame[column].dropna().unique()) for column in (across, "num_samples"))
-    panels = _panels(frame)
+    panels = _panels(frame, across)
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     size = 1.1 + 0.72 * len(xs), 0.9 + 0.5 * len(ys)
-    figure, grid = style.canvas(rows, columns, max(size[0], 2.6), max(size[1], 1.7), title, sharex=True, sharey=True)
+    figure, grid = style.canvas(rows, columns, max(size[0], 3), max(size[1], 1.7), title, sharex=True, sharey=True)
     norm = style.error_norm(frame["test_accuracy_mean"])
     for axes, (name, part) in zip(grid.flat, panels, strict=False):
         _panel(axes, part, (across, xs, ys), norm, second_line)
         axes.set_title(name)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes in grid[:, 0]:
         axes.set_ylabel(style.AXES["num_samples"])
+    style.trim(grid, len(panels))
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=grid, label=style.AXES["test_accuracy"], shrink=0.9)
-    style.accuracy_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    style.accuracy_ticks(bar.ax.yaxis, *bar.mappable.get_clim())
     return figure
 
 
-def _panels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def _panels(frame: pd.DataFrame, across: str) -> list[tuple[str, pd.DataFrame]]:
     """A panel for each method and setting that is not an axis."""
-    varied = [column for column in _select.SETTING if column != "batch_size"]
+    varied = [column for column in _select.SETTING if column != across]
     found = []
     for method in style.order(frame["method"]):
         for title, part in _select.settings(frame[frame["method"] == method], varied):
@@ -74,7 +72,9 @@ def _cell(axes: Axes, place: tuple[int, int], row: Any, norm: Normalize, second:
         _tile(axes, place, "#dddddd", "all\ndiverged")
         return
     colour = style.sequential(norm(row.test_accuracy_mean), COLOURS)
-    _tile(axes, place, colour, f"{row.test_accuracy_mean:.3f}".removeprefix("0"), "\n".join(filter(None, (second, lost))))
+    _tile(
+        axes, place, colour, f"{row.test_accuracy_mean:.3f}".removeprefix("0"), "\n".join(filter(None, (second, lost)))
+    )
 
 
 def _tile(axes: Axes, place: tuple[int, int], colour: Any, text: str, small: str = "") -> None:

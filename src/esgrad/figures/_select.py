@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
-from esgrad import menu, runs, style
+from esgrad import runs, style
 from esgrad.statistics import mean_interval
 from esgrad.suite import CELL, Suite
 
@@ -34,12 +35,15 @@ def reported(suite: Suite, experiment: str) -> pd.DataFrame:
     return suite.reported[suite.reported["experiment"] == experiment]
 
 
-def table(name: str, suite: Suite, experiment: str) -> pd.DataFrame:
-    """A table's rows of one experiment; others' records stay out of the work, but for the backprop it may need."""
+def table(module: ModuleType, suite: Suite, experiment: str) -> pd.DataFrame:
+    """The rows of one experiment in a table (a module of `esgrad.tables`).
+
+    Other experiments' records stay out of the work, but for the backprop it may be measured by.
+    """
     kept = (suite.records["experiment"] == experiment) | (suite.records["method"] == "backprop")
     tuned = suite.tuning["experiment"] == experiment
     part = replace(suite, records=suite.records[kept], tuning=suite.tuning[tuned])
-    frame = menu.load("tables", name).table(part)
+    frame = module.table(part)
     return frame[frame["experiment"] == experiment].reset_index(drop=True)
 
 
@@ -93,6 +97,7 @@ def _count(frame: pd.DataFrame, column: str) -> pd.Series:
 
 def lines(frame: pd.DataFrame) -> Iterator[tuple[str, dict, pd.DataFrame]]:
     """The label, look and rows of each line of a `labelled` frame, in the order of the palette."""
+    frame = frame.sort_values(["dashed", "num_samples", "noise_variance"], kind="stable")
     for method in style.order(frame["method"]):
         for (label, dashed), line in frame[frame["method"] == method].groupby(["label", "dashed"], sort=False):
             yield label, style.look(method, dashed), line

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from esgrad import style
 from esgrad.figures import _select
 from esgrad.suite import Suite
+from esgrad.tables import accuracy
 
 TITLE = "What does a longer logit vector cost?"
 SETTING = ["dataset", "model", "batch_size", "noise_variance"]
@@ -27,7 +28,7 @@ def draw(suite: Suite) -> style.Drawing:
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies K.", COLUMNS)
     classes = records.groupby(["dataset", "logit_dim"], as_index=False)["num_classes"].first()
-    frame = _select.labelled(_select.table("accuracy", suite, name)).merge(classes)
+    frame = _select.labelled(_select.table(accuracy, suite, name)).merge(classes)
     frame = frame.assign(chance=1 / frame["num_classes"])
     panels = _select.settings(frame, ["dataset", "model", "batch_size"])
     figure, grid = style.canvas(1, len(panels), 5.2, 3.8, TITLE, sharey=True)
@@ -35,7 +36,7 @@ def draw(suite: Suite) -> style.Drawing:
         _panel(axes, part)
         axes.set_title(title)
     grid[0][0].set_ylabel(style.AXES["test_accuracy"])
-    style.legend(figure, grid.flat)
+    style.legend(figure)
     style.footnote(figure, records, f"line: mean, bar: {style.INTERVAL}", style.budget(records))
     return figure, frame[COLUMNS]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from esgrad import runs, style
 from esgrad.figures import _heatmap, _select
 from esgrad.suite import Suite
+from esgrad.tables import accuracy
 
 TITLE = "The same queries: more examples, or more samples of each?"
 COLUMNS = [
@@ -30,7 +31,7 @@ def draw(suite: Suite) -> style.Drawing:
     spent = records.groupby(runs.COLUMNS, dropna=False, as_index=False).agg(
         steps=("step", "max"), queries=("queries", "max")
     )
-    frame = _select.table("accuracy", suite, name).merge(spent, how="inner")
+    frame = _select.table(accuracy, suite, name).merge(spent, how="inner")
     frame = _select.labelled(frame, by=["blackbox", "noise_variance"])
     figure = _heatmap.draw(frame, "batch_size", TITLE, _second_line)
     style.footnote(figure, records, "number: mean over the seeds that finished, no band", f"each run {_budget(frame)}")

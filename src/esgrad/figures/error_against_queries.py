@@ -33,7 +33,7 @@ def draw(suite: Suite) -> style.Drawing:
             _panel(axes, part[part["unit"] == unit], unit)
         row[0].set_title(title)
         row[0].set_ylabel(style.AXES["validation_error"])
-    style.legend(figure, grid.flat, title=_select.samples(records))
+    style.legend(figure, title=_select.samples(records))
     crosses = "×: a seed diverged · " if frame["cut"].any() else ""
     style.footnote(figure, records, f"line: mean, band: {style.INTERVAL}", f"{crosses}{style.COUNTS}")
     return figure, frame[COLUMNS]

@@ -34,8 +34,8 @@ def draw(suite: Suite) -> style.Drawing:
     for axes, title in zip(grid.flat, titles, strict=False):
         _panel(axes, frame[frame["panel"] == title])
         axes.set_title(title)
-    style.trim(grid, len(titles))
-    style.legend(figure, grid.flat)
+    blank = style.trim(grid, len(titles))
+    style.legend(figure, order=[label for label, _, _ in _select.lines(frame)], blank=blank)
     reached = f"share over {frame['targets'].max()} targets × seeds, no band · ×: the runs end, censored"
     style.footnote(figure, records, reached, style.COUNTS)
     return figure, frame[COLUMNS]

@@ -10,6 +10,7 @@ import pandas as pd
 from esgrad import runs, style
 from esgrad.figures import _heatmap, _select
 from esgrad.suite import Suite
+from esgrad.tables import accuracy, targets
 
 TITLE = "How to choose t?"
 COLUMNS = [
@@ -26,7 +27,7 @@ def draw(suite: Suite) -> style.Drawing:
     records = records[records["noise_variance"].notna() & records["num_samples"].notna()]
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies t.", COLUMNS)
-    frame = _select.table("accuracy", suite, name).merge(_hits(suite, name), how="inner")
+    frame = _select.table(accuracy, suite, name).merge(_hits(suite, name), how="inner")
     frame = _select.labelled(frame, by=["blackbox"])
     figure = _heatmap.draw(frame, "noise_variance", TITLE, _second_line)
     target = frame["target"].max()
@@ -37,7 +38,7 @@ def draw(suite: Suite) -> style.Drawing:
 
 def _hits(suite: Suite, name: str) -> pd.DataFrame:
     """Each cell that has an N, with how many seeds hit the highest absolute target that any run reached."""
-    frame = _select.table("targets", suite, name)
+    frame = _select.table(targets, suite, name)
     frame = frame[frame["num_samples"].notna() & (frame["unit"] == "steps")]
     absolute = frame[frame["target"].str.startswith("accuracy")]
     cells = frame[runs.COLUMNS].drop_duplicates()

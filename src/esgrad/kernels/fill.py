@@ -7,7 +7,7 @@ numba's cache does not notice a change in another file.
 
 import numpy as np
 from numba import njit
-from numpy import float32, int32, int64, uint32, uint64
+from numpy import float32, int32, uint32, uint64
 
 from esgrad.kernels import philox
 
@@ -100,6 +100,8 @@ def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Flo
 @njit(nogil=True)
 def _pack(normals: np.ndarray, block: np.ndarray, count: int, dimension: int, out: np.ndarray, at: int) -> int:
     """Copy blocks of 4 into rows of `dimension`, whose last block is cut. Returns the next free place."""
+    last = (dimension - 1) // 4
+    tail = dimension - 4 * last
     for i in range(count):
         if at + 4 <= out.size:  # what is too much here, the next block overwrites
             for j in range(4):
@@ -107,7 +109,7 @@ def _pack(normals: np.ndarray, block: np.ndarray, count: int, dimension: int, ou
         else:
             for j in range(out.size - at):
                 out[at + j] = normals[4 * i + j]
-        at += min(4, dimension - 4 * int64(block[i]))
+        at += tail if block[i] == last else 4
     return at
 
 

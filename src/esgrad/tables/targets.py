@@ -1,9 +1,10 @@
 """What a method spends until it arrives at a target: steps, queries and forward passes, and against backprop.
 
-A cost is read at the evaluation that shows the arrival. `estimate`, `low`, `high` are those of
-`esgrad.statistics.cost_interval`; the ratio is paired by seed (`ratio_interval`) with the backprop runs of
-`esgrad.runs.backprop`. Progress is backprop's: without its runs on the same task there are no such rows and
-no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
+A cost is read at the evaluation that shows the arrival: up to one step of the schedule too high, which a ratio
+cancels on average, and where all seeds agree the interval has no width though the schedule has. `estimate`,
+`low` and `high` are those of `esgrad.statistics.cost_interval`; the ratio is paired by seed (`ratio_interval`)
+with the backprop runs of `esgrad.runs.backprop`. Progress is backprop's: without its runs on the same task there
+are no such rows and no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
 """
 
 from typing import Any

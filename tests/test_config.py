@@ -1,0 +1,150 @@
+"""Configurations: what is wrong is named, with what would do, before anything starts."""
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from esgrad import config, config_docs, forecast
+from esgrad.job import Job
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+
+
+@pytest.fixture
+def smoke():
+    return yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_valid_and_named_as_its_file(path):
+    read = config.read(path)
+    assert read["name"] == ("default" if path.stem == "config" else path.stem)
+    assert config.validated(read) == read, "defaults filled in twice differ"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_no_two_jobs_share_a_path_and_a_job_survives_its_json(path):
+    jobs = config.jobs(config.read(path))
+    assert len({job.path for job in jobs}) == len(jobs)
+    for job in jobs:
+        assert Job.from_json(job.json()) == job
+
+
+def edited(base, keys, value):
+    changed = copy.deepcopy(base)
+    *above, last = keys
+    at = changed
+    for key in above:
+        at = at[key]
+    at[last] = value
+    return changed
+
+
+HEADLINE = ("experiments", "headline")
+WRONG = {
+    "unknown key": (("num_sampels",), [3], "num_sampels"),
+    "unknown key of an experiment": ((*HEADLINE, "num_sampels"), 3, "Did you mean 'num_samples'"),
+    "unknown method": ((*HEADLINE, "methods"), ["lectrue"], "'lectrue'.*Did you mean 'lecture'"),
+    "unknown data set": ((*HEADLINE, "dataset"), "digit", "'digit'.*Did you mean 'digits'"),
+    "unknown model": ((*HEADLINE, "model"), "mpl", "'mpl'.*Did you mean 'mlp'"),
+    "unknown black box": ((*HEADLINE, "blackbox"), "zero_on", "'zero_on'.*Did you mean 'zero_one'"),
+    "unknown shaping": (("methods", "lecture", "shaping"), "row", "'row'.*Did you mean 'raw'"),
+    "unknown noise": (("methods", "lecture", "noise"), "miror", "'miror'.*Known: "),
+    "unknown space": (("methods", "lecture", "space"), "logit", "'logit'.*Did you mean 'logits'"),
+    "unknown exact": (("methods", "backprop", "exact"), "backprob", "'backprob'.*Did you mean 'backprop'"),
+    "unknown optimizer": (("methods", "lecture", "optimizer"), "adm", "'adm'.*Did you mean 'adam'"),
+    "N = 0": ((*HEADLINE, "num_samples"), [0], "num_samples.*0"),
+    "N = 2.5": ((*HEADLINE, "num_samples"), 2.5, "num_samples.*2.5"),
+    "t = 0": ((*HEADLINE, "noise_variance"), 0, "noise_variance.*0"),
+    "t < 0": (("methods", "lecture", "noise_variance"), -1, "noise_variance.*-1"),
+    "t = NaN": ((*HEADLINE, "noise_variance"), math.nan, "noise_variance.*nan"),
+    "t infinite": (("methods", "lecture", "noise_variance"), math.inf, "noise_variance.*inf"),
+    "K below the classes": ((*HEADLINE, "logit_dim"), 3, "logit_dim: 3 .*10 classes"),
+    "B above the images": ((*HEADLINE, "batch_size"), 5000, "batch_size: 5000 .*1079"),
+    "no steps": ((*HEADLINE, "max_steps"), 0, "max_steps.*0"),
+    "a reserved name": (("name",), "reference", "name.*reference"),
+    "both exact and a space": (("methods", "backprop", "space"), "logits", "methods.backprop has both"),
+    "quality of an exact method": (("gradient_quality", "methods"), ["backprop"], "backprop has no noise"),
+}
+
+
+@pytest.mark.parametrize(("keys", "value", "pattern"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_named_in_one_line(smoke, keys, value, pattern):
+    with pytest.raises(ValueError, match=pattern) as caught:
+        config.validated(edited(smoke, keys, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(smoke):
+    del smoke["experiments"]["headline"]["max_steps"]
+    with pytest.raises(ValueError, match=r"experiments.headline: 'max_steps' is a required property"):
+        config.validated(smoke)
+
+
+@pytest.mark.parametrize("nothing", [None, [], "text", 3])
+def test_what_is_no_configuration_at_all_is_refused(nothing):
+    with pytest.raises(ValueError, match="configuration"):
+        config.validated(nothing)
+
+
+def test_malformed_yaml_is_refused_in_one_line(tmp_path):
+    (tmp_path / "bad.yaml").write_text("methods: [1\n")
+    with pytest.raises(ValueError, match=r"bad.yaml is not YAML") as caught:
+        config.read(tmp_path / "bad.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def reasons(base, **experiment):
+    changed = edited(base, ("experiments",), {"one": base["experiments"]["headline"] | experiment})
+    return {
+        (job.method, n): reason for job in config.jobs(config.validated(changed)) for n, _, reason in job.cells()
+    }
+
+
+def test_cells_that_estimate_nothing_are_skipped_with_a_reason(smoke):
+    found = reasons(smoke, num_samples=[1, 3, 4])
+    assert "identically 0" in found["maxrl", 1]
+    assert "odd" in found["openai_es", 3]
+    assert found["maxrl", 3] is found["openai_es", 4] is found["lecture", 1] is found["backprop", None] is None
+
+
+def test_success_shapings_refuse_fitness_that_can_be_negative(smoke):
+    found = reasons(smoke, blackbox="cross_entropy", num_samples=4)
+    assert "negative" in found["maxrl", 4]
+    assert found["lecture", 4] is None
+    assert "exact gradient of zero_one" in found["log_smoothed", None]
+
+
+def test_the_sum_of_digits_has_no_exact_gradient_and_needs_strings(smoke):
+    found = reasons(smoke, blackbox="digit_sum", dataset="digit_strings-2", num_samples=4)
+    assert "exact gradient of cross_entropy" in found["backprop", None]
+    assert found["maxrl", 4] is None
+    assert "digit_strings" in reasons(smoke, blackbox="digit_sum", num_samples=4)["maxrl", 4]
+
+
+def test_cells_over_the_bound_of_draws_are_skipped(smoke):
+    smoke["draws_per_cell"] = 2 * 60 * 32 * 10 * 10  # seeds × steps × B × K × N
+    found = reasons(smoke, num_samples=[10, 11], methods=["lecture"])
+    assert found["lecture", 10] is None
+    assert "draws_per_cell" in found["lecture", 11]
+
+
+def test_the_documentation_of_the_keys_is_made_from_the_schema():
+    assert (ROOT / "config" / "README.md").read_text() == config_docs.markdown(), "run `make config-docs`"
+
+
+def test_every_key_of_the_schema_is_described():
+    assert "|  |" not in "".join(line[:40] for line in config_docs.markdown().splitlines() if "`" in line)
+
+
+def test_the_forecast_counts_what_is_there(smoke):
+    said = forecast.summary(config.validated(smoke))
+    jobs = config.jobs(config.validated(smoke))
+    cells = [cell for job in jobs for cell in job.cells()]
+    assert f"{sum(reason is None for *_, reason in cells)} cells" in said
+    assert f"Skipped cells: {sum(reason is not None for *_, reason in cells)}" in said
+    assert "maxrl is identically 0" in said

@@ -1,0 +1,244 @@
+"""Known answers, and coverage on planted data with tolerances of five binomial standard errors."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from esgrad.statistics import (
+    Crossing,
+    arrival,
+    cost_interval,
+    crossing,
+    expected_running_time,
+    geometric_mean_interval,
+    mean_interval,
+    median_cost,
+    median_interval,
+    progress_levels,
+    ratio_interval,
+    survival,
+    wilson_interval,
+)
+
+COSTS = [0, 10, 20, 40, 80]
+
+
+def test_a_crossing_lies_between_the_evaluation_before_and_the_one_that_shows_it():
+    assert crossing(COSTS, [0.1, 0.4, 0.91, 0.92, 0.95], 0.9) == Crossing(20 / 2, 20, True)
+
+
+def test_reaching_the_target_exactly_counts():
+    assert crossing(COSTS, [0.1, 0.9, 0.9, 0.2, 0.2], 0.9) == Crossing(0, 10, True)
+
+
+def test_a_lucky_reading_is_not_confirmed_by_the_next_and_the_search_goes_on():
+    assert crossing(COSTS, [0.1, 0.95, 0.5, 0.91, 0.92], 0.9) == Crossing(20, 40, True)
+
+
+def test_a_crossing_at_the_very_last_evaluation_is_censored_there():
+    assert crossing(COSTS, [0.1, 0.2, 0.3, 0.4, 0.99], 0.9) == Crossing(80, np.inf, False)
+
+
+def test_a_run_that_never_arrives_is_censored_at_what_it_spent():
+    assert crossing(COSTS, [0.1] * 5, 0.9) == Crossing(80, np.inf, False)
+
+
+def test_a_diverged_run_is_censored_unless_it_had_arrived_before():
+    assert crossing(COSTS[:3], [0.1, 0.95, np.nan], 0.9) == Crossing(20, np.inf, False)
+    assert crossing(COSTS[:4], [0.1, 0.95, 0.95, np.nan], 0.9) == Crossing(0, 10, True)
+
+
+def test_what_is_not_trained_has_not_arrived():
+    assert crossing(COSTS, [0.95] * 5, 0.9) == Crossing(0, 10, True)
+
+
+def test_a_single_evaluation_or_none_is_no_arrival():
+    assert arrival([10], [0.99], 0.9) is None
+    assert arrival([], [], 0.9) is None
+    assert not crossing([], [], 0.9).hit
+
+
+def test_lengths_that_differ_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"one length, got \(2,\) and \(3,\)"):
+        arrival([1, 2], [0.1, 0.2, 0.3], 0.9)
+    with pytest.raises(ValueError, match=r"one length, got \(2,\) and \(1,\)"):
+        median_cost([1, 2], [True])
+
+
+def test_the_median_is_the_first_cost_at_which_half_have_arrived():
+    assert median_cost([1, 2, 3, 4], [True] * 4) == 2
+    assert median_cost([4, 2, 1, 3], [True] * 4) == 2
+    assert median_cost([1, 2, 3], [True] * 3) == 2
+
+
+def test_the_median_compares_with_a_tolerance():
+    """With ten runs S is a product of ten fractions: at the fifth it is ½ but for rounding."""
+    for n in range(2, 101, 2):
+        assert median_cost(np.arange(1, n + 1), np.ones(n)) == n // 2
+
+
+def test_the_median_of_censored_runs_by_hand():
+    """1, 2+, 3, 4+, 5 (+ censored): S = 4/5 at 1, 4/5·2/3 = 8/15 at 3, 0 at 5."""
+    costs, hits = [1, 2, 3, 4, 5], [True, False, True, False, True]
+    at, share = survival(costs, hits)
+    assert share[np.isin(at, [1, 3, 5])] == pytest.approx([4 / 5, 8 / 15, 0])
+    assert median_cost(costs, hits) == 5
+
+
+def test_the_median_is_beyond_all_costs_when_fewer_than_half_arrive():
+    assert median_cost([1, 9, 9], [True, False, False]) == np.inf
+    assert median_cost([9, 9], [False, False]) == np.inf
+    assert np.isnan(median_cost([], []))
+
+
+def test_a_run_censored_where_another_arrives_was_still_on_its_way():
+    assert survival([2, 2, 4], [True, False, True])[1][0] == pytest.approx(2 / 3)
+
+
+def test_censored_runs_bound_the_interval_from_below_and_open_it_above():
+    """n = 10: the 2nd smallest and the 2nd largest, P(Binomial(10, ½) < 2) = 11/1024."""
+    costs = np.arange(1, 11)
+    assert median_interval(costs, np.ones(10)) == (5, 2, 9)
+    assert median_interval(costs, costs <= 9) == (5, 2, 9)
+    assert median_interval(costs, costs <= 8) == (5, 2, np.inf)
+    assert median_interval(costs, costs <= 4) == (np.inf, 2, np.inf)
+
+
+def test_where_none_arrived_all_that_is_known_is_the_budget():
+    assert cost_interval([100] * 10, [False] * 10) == (np.inf, 100, np.inf)
+    assert cost_interval([100], [False]) == (np.inf, 100, np.inf)
+
+
+def test_where_all_arrived_the_typical_cost_is_the_geometric_mean():
+    assert cost_interval([1, 10, 100], [True] * 3) == geometric_mean_interval([1, 10, 100])
+    assert cost_interval([1, 10, 100], [True] * 3).estimate == pytest.approx(10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 10, 30])
+def test_an_estimate_never_lies_outside_its_interval(n):
+    rng = np.random.default_rng(n)
+    for _ in range(50):
+        costs = rng.integers(1, 20, n)
+        for interval in (
+            cost_interval(costs, rng.random(n) < rng.random()),
+            median_interval(costs, rng.random(n) < rng.random()),
+        ):
+            assert np.isnan(interval.low) or interval.low <= interval.estimate <= interval.high
+
+
+def test_ert_charges_the_runs_that_failed_to_those_that_arrived():
+    assert expected_running_time([10, 20, 100], [True, True, False]) == 65
+    assert expected_running_time([100, 100], [False, False]) == np.inf
+
+
+def test_wilson_by_hand():
+    """k = 7 of n = 10, z = 1.959964: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
+    z = 1.959963984540054
+    centre, half = 0.7 + z**2 / 20, z * np.sqrt(0.7 * 0.3 / 10 + z**2 / 400)
+    low, high = (centre - half) / (1 + z**2 / 10), (centre + half) / (1 + z**2 / 10)
+    assert wilson_interval(7, 10) == pytest.approx((0.7, low, high), rel=1e-6)
+    assert wilson_interval(7, 10) == pytest.approx((0.7, 0.3968, 0.8922), abs=5e-5)
+
+
+def test_wilson_stays_within_zero_and_one():
+    assert wilson_interval(0, 10).low == pytest.approx(0, abs=1e-12)
+    assert 0 < wilson_interval(0, 10).high < 0.3
+    assert wilson_interval(10, 10).high == pytest.approx(1)
+    assert np.isnan(wilson_interval(0, 0)).all()
+
+
+def test_t_by_hand():
+    """t.975 with 2 degrees of freedom is 4.302653; the standard error of 1, 2, 3 is 1/√3."""
+    assert mean_interval([1, 2, 3]) == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
+
+
+def test_one_value_has_no_interval_and_none_no_mean():
+    assert mean_interval([5])[0] == 5
+    assert np.isnan(mean_interval([5])[1:]).all()
+    assert np.isnan(mean_interval([])).all()
+    assert mean_interval([5, 5]) == (5, 5, 5)
+
+
+def test_a_geometric_mean_refuses_what_has_no_logarithm():
+    with pytest.raises(ValueError, match="above 0, got -1"):
+        geometric_mean_interval([3, -1])
+
+
+def covered(interval, runs, truth, n, spread, seed):
+    """How many of `runs` intervals on n log-normal costs around `truth` hold it."""
+    draws = truth * np.exp(spread * np.random.default_rng(seed).normal(size=(runs, n)))
+    found = [interval(costs) for costs in draws]
+    return sum(one.low <= truth <= one.high for one in found)
+
+
+def within_five_errors(count, runs, level):
+    return abs(count - runs * level) <= 5 * np.sqrt(runs * level * (1 - level))
+
+
+@pytest.mark.parametrize("n", [3, 10])
+@pytest.mark.parametrize("spread", [0.2, 2.0])
+def test_student_t_on_logs_covers_95_percent_of_log_normal_medians(n, spread):
+    runs = 1000
+    assert within_five_errors(covered(geometric_mean_interval, runs, 1e4, n, spread, seed=n), runs, 0.95)
+
+
+@pytest.mark.parametrize("budget", [np.inf, 3.0, 1.2])
+def test_order_statistics_cover_the_median_as_often_as_the_binomial_says(budget):
+    """Exactly 1 − 2·P(Binomial(10, ½) < 2) = .9785 without censoring, and no less with it."""
+    runs, exact = 1000, 1 - 2 * stats.binom.cdf(1, 10, 0.5)
+
+    def interval(costs):
+        return median_interval(np.minimum(costs, budget), costs <= budget)
+
+    count = covered(interval, runs, 1.0, 10, 1.0, seed=7)
+    assert count >= runs * exact - 5 * np.sqrt(runs * exact * (1 - exact))
+    assert budget < 3 or within_five_errors(count, runs, exact)
+
+
+def test_a_paired_ratio_is_free_of_what_a_seed_does_to_both():
+    reference = np.array([10.0, 40.0, 1000.0])
+    ones = np.ones(3)
+    assert ratio_interval(3 * reference, ones, reference, ones) == pytest.approx((3, 3, 3))
+
+
+def test_a_paired_ratio_covers_its_truth():
+    runs, rng = 1000, np.random.default_rng(3)
+    reference = np.exp(2 * rng.normal(size=(runs, 10)))
+    costs = 12 * reference * np.exp(0.3 * rng.normal(size=(runs, 10)))
+    ones = np.ones(10)
+    found = [ratio_interval(a, ones, b, ones) for a, b in zip(costs, reference, strict=True)]
+    assert within_five_errors(sum(one.low <= 12 <= one.high for one in found), runs, 0.95)
+
+
+def test_a_ratio_with_runs_that_never_arrived_is_a_lower_bound():
+    ratio = ratio_interval([20, 40, 80], [True, True, False], [10, 10, 10], [True] * 3)
+    assert ratio.estimate == pytest.approx(4)
+    assert 0 < ratio.low < 4
+    assert ratio.high == np.inf
+    later = ratio_interval([20, 40, 800], [True] * 3, [10, 10, 10], [True] * 3)
+    assert later.estimate > ratio.estimate
+
+
+def test_seeds_in_which_the_reference_never_arrived_have_no_ratio():
+    some = ratio_interval([20, 40, 7], [True, True, False], [10, 10, 10], [True, True, False])
+    assert some == ratio_interval([20, 40], [True] * 2, [10, 10], [True] * 2)
+    assert np.isnan(ratio_interval([20], [True], [10], [False])).all()
+    assert np.isnan(ratio_interval([], [], [], [])).all()
+
+
+def test_progress_is_the_median_over_seeds_of_the_way_from_initial_to_final():
+    assert progress_levels([0.1, 0.1, 0.2], [0.9, 1.0, 0.8], [0.5, 1.0]) == pytest.approx({0.5: 0.5, 1.0: 0.9})
+
+
+def test_a_seed_that_diverged_sets_no_level():
+    assert progress_levels([0.1, 0.2], [0.9, np.nan], [0.5]) == pytest.approx({0.5: 0.5})
+    assert progress_levels([0.1], [np.nan], [0.5]) == {}
+    assert progress_levels([], [], [0.5]) == {}
+
+
+def test_no_function_touches_the_global_random_state():
+    before = np.random.get_state()[1].copy()
+    cost_interval([1, 2, 3], [True, True, False])
+    ratio_interval([1, 2], [True] * 2, [1, 2], [True] * 2)
+    wilson_interval(1, 2)
+    assert (np.random.get_state()[1] == before).all()

@@ -1,0 +1,375 @@
+"""Tables of planted suites: what they promise, what they do with runs that never arrive, and what they ignore."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esgrad import markdown, menu, runs
+from esgrad.suite import CELL, Suite
+from esgrad.tables import accuracy, learning_rates, skipped, slower_than_backprop, targets
+from tests.planted import planted_suite
+
+KEYS = {
+    "targets": [*CELL, "target", "unit"],
+    "accuracy": CELL,
+    "learning_rates": [*CELL, "learning_rate"],
+    "gradient_quality": ["logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping"],
+    "skipped": CELL,
+    "slower_than_backprop": [*CELL, "target", "unit"],
+}
+_CELL = "experiment dataset model blackbox logit_dim batch_size method num_samples noise_variance "
+COLUMNS = {
+    "targets": _CELL + "target target_accuracy unit num_seeds hits censored estimate low high "
+    "ratio_to_backprop ratio_low ratio_high",
+    "accuracy": _CELL + "test_accuracy_mean low high num_seeds dead_class_rate learning_rate diverged",
+    "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
+    "gradient_quality": "logit_dim num_samples noise_variance space noise shaping reference cosine relative_bias "
+    "variance num_draws num_examples",
+    "skipped": _CELL + "reason",
+    "slower_than_backprop": "experiment dataset model blackbox logit_dim batch_size method space num_samples "
+    "noise_variance target target_accuracy unit num_seeds hits censored num_pairs ratio_to_backprop ratio_low "
+    "ratio_high best",
+}
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return planted_suite(seeds=3)
+
+
+@pytest.fixture(scope="module")
+def tables(suite) -> dict[str, pd.DataFrame]:
+    return {name: menu.load("tables", name).table(suite) for name in menu.names("tables")}
+
+
+@pytest.fixture(scope="module")
+def small() -> Suite:
+    return planted_suite(["headline", "digit_sum"], methods=["backprop", "smoothed", "lecture", "openai_es"])
+
+
+@pytest.fixture(scope="module")
+def timed(small) -> pd.DataFrame:
+    return targets.table(small)
+
+
+def of(frame, **words):
+    """The rows with these values."""
+    return frame[np.logical_and.reduce([frame[column] == value for column, value in words.items()])]
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True), check_exact=True)
+
+
+def test_every_table_is_tested_here():
+    assert sorted(KEYS) == menu.names("tables")
+
+
+@pytest.mark.parametrize("name", menu.names("tables"))
+def test_a_table_has_rows_its_documented_columns_and_no_key_twice(tables, name):
+    frame = tables[name]
+    assert len(frame) > 0
+    assert list(frame.columns) == COLUMNS[name].split()
+    assert not frame.duplicated(KEYS[name]).any()
+
+
+@pytest.mark.parametrize("name", menu.names("tables"))
+def test_a_table_does_not_depend_on_the_order_of_the_records(small, name):
+    shuffled = replace(
+        small,
+        **{
+            part: getattr(small, part).sample(frac=1, random_state=1).reset_index(drop=True)
+            for part in ("records", "tuning", "gradient_quality", "skipped")
+        },
+    )
+    same(menu.load("tables", name).table(small), menu.load("tables", name).table(shuffled))
+
+
+@pytest.mark.parametrize("name", menu.names("tables"))
+def test_a_table_of_nothing_is_empty_and_says_so(small, name):
+    nothing = {part: getattr(small, part).iloc[:0] for part in ("records", "tuning", "gradient_quality", "skipped")}
+    module = menu.load("tables", name)
+    frame = module.table(replace(small, **nothing))
+    assert frame.empty
+    assert list(frame.columns) == COLUMNS[name].split()
+    assert len(getattr(module, "markdown", markdown.markdown)(frame)) > 5
+
+
+@pytest.mark.parametrize("name", menu.names("tables"))
+def test_a_markdown_table_writes_no_nan_and_no_inf(tables, name):
+    module = menu.load("tables", name)
+    text = getattr(module, "markdown", markdown.markdown)(tables[name])
+    words = text.replace("|", " ").replace("(", " ").split()
+    assert not {"nan", "NaN", "<NA>", "inf", "None", "NaT"} & set(words)
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("name", ["targets", "accuracy", "learning_rates", "slower_than_backprop"])
+def test_removing_a_method_changes_no_number_of_another(small, name):
+    def without(frame):
+        return frame[frame["method"] != "lecture"]
+
+    fewer = replace(small, records=without(small.records), tuning=without(small.tuning))
+    table = menu.load("tables", name).table
+    same(without(table(small)), table(fewer))
+
+
+def test_seeds_from_1000_on_are_never_reported(small):
+    reported = small.records[small.records["seed"] < 1000]
+    levels_only = small.records[small.records["seed"] >= 1000].assign(test_accuracy=0.0, dead_classes=9)
+    poisoned = replace(small, records=pd.concat([reported, levels_only], ignore_index=True))
+    same(accuracy.table(small), accuracy.table(poisoned))
+    assert (accuracy.table(small)["num_seeds"] == 10).all()
+    assert (targets.table(small)["num_seeds"] == 10).all()
+
+
+def test_levels_of_progress_come_from_backprop_seeds_from_1000_on(small, timed):
+    others = small.records[(small.records["seed"] >= 1000) & (small.records["method"] == "backprop")]
+    ends = others.sort_values("step").groupby("seed")["validation_accuracy"].agg(["first", "last"])
+    level = (ends["first"] + 0.9 * (ends["last"] - ends["first"])).median()
+    assert of(timed, target="progress 0.90")["target_accuracy"].unique() == pytest.approx([level])
+
+
+def test_a_hit_is_confirmed_by_the_next_evaluation(small):
+    """A lone reading of 1 in one run of `smoothed` moves nothing; two in a row move its arrival there."""
+
+    def planted(readings):
+        records = small.records.copy()
+        run = records[(records["method"] == "smoothed") & (records["seed"] == 0)].index
+        records.loc[run[3 : 3 + readings], "validation_accuracy"] = 1.0
+        at = records.loc[run[3], "step"]
+        cell = records[(records["method"] == "smoothed") & (records["experiment"] == "headline")]
+        return runs.arrivals(cell, 0.9), at
+
+    before = runs.arrivals(of(small.records, method="smoothed", experiment="headline"), 0.9)
+    assert planted(1)[0].equals(before)
+    after, at = planted(2)
+    assert after.loc[0, "steps"] == at < before.loc[0, "steps"]
+
+
+def test_a_run_that_diverged_is_censored_at_the_budget_of_its_cell(small):
+    cell = of(small.reported, method="openai_es", experiment="headline", num_samples=10, blackbox="zero_one")
+    lost = cell[cell["status"] == "diverged"]
+    assert len(lost) == 1
+    arrived = runs.arrivals(cell.sort_values(["seed", "step"]), 0.5).loc[lost["seed"].item()]
+    assert not arrived["hit"]
+    assert arrived["steps"] == cell["step"].max() > lost["step"].item()
+
+
+def test_hits_and_censored_runs_are_all_runs_in_every_unit(timed):
+    assert (timed["hits"] + timed["censored"] == timed["num_seeds"]).all()
+    assert set(timed["unit"]) == set(runs.UNITS)
+    assert timed["censored"].between(1, 9).any()
+    assert (timed["hits"] == 0).any()
+
+
+def test_an_estimate_lies_in_its_interval(timed):
+    for estimate, low, high in (("estimate", "low", "high"), ("ratio_to_backprop", "ratio_low", "ratio_high")):
+        known = timed.dropna(subset=[estimate, low, high])
+        assert len(known) > 20
+        assert (known[low] <= known[estimate] * (1 + 1e-12)).all()
+        assert (known[estimate] <= known[high] * (1 + 1e-12)).all()
+
+
+def test_the_cost_of_arriving_is_the_geometric_mean_of_the_runs(small, timed):
+    cell = of(small.reported, method="backprop").sort_values(["seed", "step"])
+    arrived = runs.arrivals(cell, 0.9)
+    hand = {}
+    for seed, run in cell.groupby("seed"):
+        above = run["validation_accuracy"].to_numpy() >= 0.9
+        hand[seed] = next(s for s, now, then in zip(run["step"], above, above[1:], strict=False) if now and then)
+    assert arrived["steps"].to_dict() == hand
+    row = of(timed, method="backprop", target="accuracy 0.90", unit="steps")
+    assert row["estimate"].item() == pytest.approx(np.exp(np.log(list(hand.values())).mean()))
+
+
+def test_where_none_arrived_the_markdown_says_more_than_the_budget(small, timed):
+    lost = of(timed, experiment="headline", method="openai_es", num_samples=10, target="progress 0.95", unit="steps")
+    assert (lost["hits"] == 0).all()
+    assert np.isinf(lost["estimate"]).all()
+    budget = of(small.reported, method="openai_es", num_samples=10)["step"].max()
+    assert (lost["low"] == budget).all()
+    line = targets.markdown(lost).splitlines()[2]
+    assert f"> {budget:,}" in line
+    assert f"> {lost['ratio_to_backprop'].iloc[0]:.3g}" in line
+
+
+def test_a_ratio_with_censored_runs_is_open_above(timed):
+    compared = timed.dropna(subset=["ratio_to_backprop"])
+    assert (np.isinf(compared["ratio_high"]) == (compared["censored"] > 0)).all()
+
+
+def test_exact_smoothing_has_no_cost_in_queries(timed):
+    queries = of(timed, method="smoothed", unit="queries")
+    assert queries[["estimate", "low", "high", "ratio_to_backprop", "ratio_low", "ratio_high"]].isna().all(axis=None)
+    assert (queries["hits"] > 0).any()
+    assert of(timed, method="smoothed", unit="steps")["ratio_to_backprop"].notna().all()
+
+
+def test_backprop_needs_once_its_own_cost(timed):
+    own = of(timed, method="backprop")
+    assert (own[["ratio_to_backprop", "ratio_low", "ratio_high"]] == 1).all(axis=None)
+
+
+def test_a_pipeline_without_backprop_has_absolute_targets_and_no_ratios(timed):
+    rows = of(timed, experiment="digit_sum")
+    assert set(rows["target"]) == {"accuracy 0.50", "accuracy 0.75", "accuracy 0.90"}
+    assert rows["ratio_to_backprop"].isna().all()
+
+
+def test_an_experiment_without_backprop_borrows_the_runs_of_the_same_task(suite):
+    records = suite.records[~suite.records["experiment"].isin(["logit_dim", "digit_sum"])]
+    frame = targets.table(replace(suite, records=records))
+    progress = frame[frame["target"].str.startswith("progress")]
+    assert set(progress["experiment"]) == {"headline", "variance", "batch_size"}
+    assert set(of(progress, experiment="batch_size")["batch_size"]) == {32}
+    levels = progress.groupby("target")["target_accuracy"].nunique()
+    assert (levels == 1).all()
+
+
+def test_an_experiment_prefers_its_own_backprop(suite):
+    cell = {"experiment": "logit_dim", "dataset": "digits", "model": "mlp", "logit_dim": 10, "batch_size": 32}
+    assert set(runs.backprop(suite, cell)["experiment"]) == {"logit_dim"}
+    assert set(runs.backprop(suite, cell | {"experiment": "variance"})["experiment"]) == {"headline"}
+    turned = replace(suite, experiments=dict(reversed(suite.experiments.items())))
+    assert set(runs.backprop(turned, cell | {"experiment": "variance"})["experiment"]) == {"logit_dim"}
+    assert runs.backprop(suite, cell | {"batch_size": 7}).empty
+
+
+def test_accuracy_is_the_mean_of_the_runs_that_finished(small):
+    row = of(accuracy.table(small), method="openai_es", num_samples=10, blackbox="zero_one")
+    cell = of(small.reported, method="openai_es", num_samples=10, blackbox="zero_one")
+    assert row["diverged"].item() == 1
+    assert row["num_seeds"].item() == 10
+    assert row["test_accuracy_mean"].item() == pytest.approx(cell["test_accuracy"].mean())
+    assert row["low"].item() < row["test_accuracy_mean"].item() < row["high"].item()
+
+
+def test_the_dead_class_rate_counts_runs_at_their_end(small):
+    rows = of(accuracy.table(small), method="lecture", experiment="headline", num_samples=10)
+    last = of(small.reported, method="lecture", experiment="headline", num_samples=10).groupby("seed").tail(1)
+    assert rows["dead_class_rate"].item() == (last["dead_classes"] > 0).mean() > 0
+
+
+def test_the_rate_taken_and_whether_a_better_one_may_lie_beyond_are_told(small):
+    frame = learning_rates.table(small)
+    chosen = frame[frame["chosen"]]
+    assert not chosen.duplicated(CELL).any()
+    assert len(chosen) == len(frame.drop_duplicates(CELL))
+    assert set(chosen.loc[chosen["at_edge"], "method"]) == {"openai_es"}
+    inside = chosen[~chosen["at_edge"]]
+    best = frame.loc[frame.groupby(CELL, dropna=False)["validation_accuracy"].idxmax()]
+    assert len(inside.merge(best, on=list(frame.columns))) == len(inside)
+
+
+def test_a_rate_at_which_a_tuning_run_diverged_has_no_accuracy(small):
+    tuning = small.tuning.copy()
+    gone = tuning.index[(tuning["method"] == "backprop") & (tuning["learning_rate"] == 0.1)][1]
+    tuning.loc[gone, ["validation_accuracy", "status"]] = [np.nan, "diverged"]
+    frame = learning_rates.table(replace(small, tuning=tuning))
+    row = of(frame, method="backprop", learning_rate=0.1)
+    assert row["validation_accuracy"].isna().all()
+    assert row["diverged"].item() == 1
+    assert "0.1: diverged" in learning_rates.markdown(frame)
+
+
+def test_skipped_cells_keep_their_reason(small):
+    frame = skipped.table(small)
+    assert set(frame["method"]) == {"openai_es"}
+    assert frame["reason"].str.contains("needs num_samples ≥ 2, got 1").all()
+
+
+def test_the_answer_compares_evolution_strategies_alone_on_the_headline(tables):
+    frame = tables["slower_than_backprop"]
+    assert set(frame["experiment"]) == {"headline"}
+    assert not {"backprop", "smoothed", "log_smoothed"} & set(frame["method"])
+    assert set(frame["target"]) == {"progress 0.50", "progress 0.75", "progress 0.90", "progress 0.95"}
+    keys = ["method", "blackbox", "target", "unit"]
+    assert (frame.groupby(keys)["best"].sum() == frame.groupby(keys)["hits"].agg(lambda hits: (hits > 0).any())).all()
+
+
+def test_the_best_setting_has_fewest_censored_runs_then_the_smallest_ratio(tables):
+    frame = tables["slower_than_backprop"]
+    for _, rows in frame.groupby(["method", "blackbox", "target", "unit"]):
+        best = rows[rows["best"]]
+        if len(best):
+            assert best["censored"].item() == rows["censored"].min()
+            rivals = rows[rows["censored"] == best["censored"].item()]
+            assert best["ratio_to_backprop"].item() == rivals["ratio_to_backprop"].min()
+
+
+def test_the_answer_says_who_needs_how_many_times_what_and_who_never_arrived(small):
+    frame = slower_than_backprop.table(small)
+    text = slower_than_backprop.markdown(frame)
+    assert text.startswith("> ")
+    assert "1,000 times" in text
+    row = of(frame, method="lecture", num_samples=100, target="progress 0.50", unit="queries").iloc[0]
+    sentence = next(
+        line for line in text.splitlines() if line.startswith("- lecture on zero_one (N = 100") and "50 %" in line
+    )
+    assert (
+        f"{row['ratio_to_backprop']:.3g} ({row['ratio_low']:.3g}–{row['ratio_high']:.3g}) times its queries" in sentence
+    )
+    assert "(n = 10)" in sentence
+    lost = next(line for line in text.splitlines() if line.startswith("- openai_es on zero_one (N = 10,"))
+    assert "needs more than" in lost
+    assert "10 of 10 runs never arrived" in lost
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "best", "answer"),
+    [
+        ([1100, 10], [2000, 20], [True, True], "supported"),
+        ([900, 10], [2000, 20], [True, True], "undecided"),
+        ([900, 10], [999, 20], [True, True], "contradicted"),
+        ([900, 10], [np.inf, 20], [True, True], "undecided"),
+        ([1100, 10], [2000, 20], [False, True], "contradicted"),  # another N of the same method serves it better
+        ([1100, 10], [np.inf, np.inf], [False, False], "undecided"),  # no N arrived: which is best is not known
+        ([1100, 1000], [np.inf, np.inf], [False, False], "supported"),
+        ([np.nan, np.nan], [np.nan, np.nan], [True, True], "undecided"),
+    ],
+)
+def test_the_verdict_is_a_statement_about_intervals(low, high, best, answer):
+    target = ["progress 0.50", "progress 0.95" if all(best) else "progress 0.50"]
+    rows = pd.DataFrame({"ratio_low": low, "ratio_high": high, "best": best, "target": target})
+    assert slower_than_backprop.verdict(rows.assign(method="openai_es", blackbox="zero_one")) == answer
+
+
+def test_the_verdict_follows_the_records(small):
+    """Backprop planted a thousand times dearer: what was supported or undecided is contradicted."""
+    costs = list(runs.UNITS.values())
+    records = small.records.astype(dict.fromkeys(costs, "float64"))
+    slow = records["method"] == "backprop"
+    records.loc[slow, costs] *= 1000
+    assert "**supported**" in slower_than_backprop.markdown(slower_than_backprop.table(small))
+    text = slower_than_backprop.markdown(slower_than_backprop.table(replace(small, records=records)))
+    assert "**supported**" not in text
+
+
+def test_without_backprop_the_question_stays_unanswered():
+    frame = slower_than_backprop.table(planted_suite(["digit_sum"], seeds=2))
+    assert frame.empty
+    assert "Unanswered" in slower_than_backprop.markdown(frame)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12345.6, "12,346"),
+        (999.6, "1,000"),
+        (0.12345, "0.123"),
+        (1e-5, "1e-05"),
+        (np.inf, "∞"),
+        (np.nan, ""),
+        (pd.NA, ""),
+        (None, ""),
+        (True, "yes"),
+        (np.False_, "no"),
+        (np.int64(1000), "1,000"),
+        ("a|b", "a\\|b"),
+    ],
+)
+def test_a_cell_is_written_to_three_digits_and_a_missing_one_is_empty(value, text):
+    assert markdown.text(value) == text
