@@ -100,9 +100,7 @@ def test_malformed_yaml_is_refused_in_one_line(tmp_path):
 
 def reasons(base, **experiment):
     changed = edited(base, ("experiments",), {"one": base["experiments"]["headline"] | experiment})
-    return {
-        (job.method, n): reason for job in config.jobs(config.validated(changed)) for n, _, reason in job.cells()
-    }
+    return {(job.method, n): reason for job in config.jobs(config.validated(changed)) for n, _, reason in job.cells()}
 
 
 def test_cells_that_estimate_nothing_are_skipped_with_a_reason(smoke):

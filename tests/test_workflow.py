@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.workflow import ROOT, Checkout
 
 from esgrad import menu
+from tests.workflow import ROOT, Checkout
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 FIGURES, TABLES = len(menu.names("figures")), len(menu.names("tables"))

@@ -132,16 +132,15 @@ def train(given: argparse.Namespace) -> None:
         "logit_dim": given.logit_dim,
     }
     experiment = {key: value for key, value in experiment.items() if value is not None}
-    config = configuration.validated(
-        {"name": "by_hand", "methods": methods, "experiments": {"train": experiment}}
-    )
+    config = configuration.validated({"name": "by_hand", "methods": methods, "experiments": {"train": experiment}})
     (made,) = configuration.jobs(config)[:1]
     ((num_samples, variance, reason),) = made.cells()
     if reason is not None:
         raise ValueError(reason)
+    if not given.learning_rate > 0:
+        raise ValueError(f"learning_rate is a number above 0, not {given.learning_rate}")
     device = jobs.resolve(given.device)
     images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
-    print(f"{made.path}  N={num_samples} t={variance} learning rate {given.learning_rate}", file=sys.stderr)
     rows = training.train(
         made,
         images,
@@ -155,11 +154,7 @@ def train(given: argparse.Namespace) -> None:
         if given.json:
             print(records.frame(made, [row]).to_json(orient="records", lines=True).strip())
             continue
-        test = (
-            f"   test accuracy {row['test_accuracy']:.3f}"
-            if row["test_accuracy"] == row["test_accuracy"]
-            else ""
-        )
+        test = f"   test accuracy {row['test_accuracy']:.3f}" if row["test_accuracy"] == row["test_accuracy"] else ""
         print(
             f"step {row['step']:6d}   queries {row['queries']:12,.0f}   forwards {row['forwards']:10,.0f}   "
             f"validation accuracy {row['validation_accuracy']:.3f}{test}"

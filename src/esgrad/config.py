@@ -42,9 +42,7 @@ def validated(config: Any) -> dict[str, Any]:
         if name not in config["methods"]:
             raise menu.unknown("method in gradient_quality", name, config["methods"])
         if config["methods"][name].get("space") != "logits":
-            raise ValueError(
-                f"gradient_quality.methods: {name} has no noise at the logits; name one that has"
-            )
+            raise ValueError(f"gradient_quality.methods: {name} has no noise at the logits; name one that has")
     return config
 
 
@@ -60,9 +58,7 @@ def runnable(job: Job) -> bool:
 
 def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
     experiment, tuning = config["experiments"][name], config["tuning"]
-    for method, dataset, model in product(
-        *(listed(experiment[key]) for key in ("methods", "dataset", "model"))
-    ):
+    for method, dataset, model in product(*(listed(experiment[key]) for key in ("methods", "dataset", "model"))):
         spec = config["methods"][method]
         exact = spec.get("exact")
         own = spec.get("blackbox") or (menu.load("exact", exact).BLACKBOX if exact else "zero_one")
@@ -107,14 +103,10 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
 def _check_method(name: str, method: dict[str, Any]) -> None:
     triple = [key for key in ("space", "noise", "shaping") if key in method]
     if "exact" in method and triple:
-        raise ValueError(
-            f"methods.{name} has both exact and {triple[0]}; an exact gradient has no {triple[0]}"
-        )
+        raise ValueError(f"methods.{name} has both exact and {triple[0]}; an exact gradient has no {triple[0]}")
     if "exact" not in method and len(triple) < 3:
         missing = ({"space", "noise", "shaping"} - set(triple)).pop()
-        raise ValueError(
-            f"methods.{name} lacks {missing}; a method is space, noise and shaping, or exact alone"
-        )
+        raise ValueError(f"methods.{name} lacks {missing}; a method is space, noise and shaping, or exact alone")
     for key, folder in [
         ("space", "spaces"),
         ("noise", "noises"),
@@ -149,7 +141,8 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, A
             )
         if job.batch_size > (train := _num_train(describe(job.dataset))):
             raise ValueError(
-                f"experiments.{name}.batch_size: {job.batch_size} is more than the {train} training images of {job.dataset}"
+                f"experiments.{name}.batch_size: {job.batch_size} is more than the {train} training images "
+                f"of {job.dataset}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a run will do, said before it starts: cells, runs, jobs, what is skipped and why, and about how long it takes."""
+"""What a run will do, said before it starts: cells, runs, jobs, what is skipped and why, how long it takes."""
 
 from collections import Counter
 from math import ceil
@@ -21,10 +21,7 @@ def summary(config: dict[str, Any]) -> str:
     cells = sum(reason is None for job in jobs for *_, reason in job.cells())
     runs = sum(len(job.seeds) for job in jobs for *_, reason in job.cells() if reason is None)
     skipped = Counter(
-        f"{job.experiment}: {job.method}, {reason}"
-        for job in jobs
-        for *_, reason in job.cells()
-        if reason is not None
+        f"{job.experiment}: {job.method}, {reason}" for job in jobs for *_, reason in job.cells() if reason is not None
     )
     seconds = sum(map(core_seconds, runnable))
     lines = [
@@ -32,9 +29,7 @@ def summary(config: dict[str, Any]) -> str:
         f"About {seconds / 60:.0f} core-minutes of training on a CPU; a GPU or more cores shorten it.",
     ]
     if skipped:
-        lines.append(
-            f"Skipped cells: {sum(skipped.values())}, listed in results/{config['name']}/tables/skipped.md:"
-        )
+        lines.append(f"Skipped cells: {sum(skipped.values())}, listed in results/{config['name']}/tables/skipped.md:")
         lines += [f"  {count} × {reason}" for reason, count in skipped.items()]
     return "\n".join(lines)
 
@@ -52,7 +47,5 @@ def core_seconds(job: Job) -> float:
         draws = job.draws(num_samples) / max(1, job.num_seeds)  # of one seed's run
         numbers = run_steps * (draws / steps)
         drawn = draws * (len(job.seeds) + job.num_tuning_seeds * job.tuning_fraction)
-        seconds += (
-            SECONDS_PER_STEP * (steps + tuning) + SECONDS_PER_DRAW * drawn + SECONDS_PER_NUMBER * numbers
-        )
+        seconds += SECONDS_PER_STEP * (steps + tuning) + SECONDS_PER_DRAW * drawn + SECONDS_PER_NUMBER * numbers
     return seconds

@@ -89,16 +89,12 @@ def _check(logits: Tensor, targets: Tensor, noise_variance: float) -> None:
     if not logits.is_floating_point():
         raise ValueError(f"logits are floating-point numbers, not {logits.dtype}")
     if targets.shape != logits.shape[:1]:
-        raise ValueError(
-            f"targets have shape [B] = {[len(logits)]}, one label an example, not {list(targets.shape)}"
-        )
+        raise ValueError(f"targets have shape [B] = {[len(logits)]}, one label an example, not {list(targets.shape)}")
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise ValueError(f"targets are whole numbers (class indices), not {targets.dtype}")
     if not torch.isfinite(logits).all():
         example = int((~torch.isfinite(logits)).any(1).nonzero()[0])
-        raise ValueError(
-            f"logits are finite, but those of example {example} are {logits[example].tolist()[:10]}"
-        )
+        raise ValueError(f"logits are finite, but those of example {example} are {logits[example].tolist()[:10]}")
     if ((targets < 0) | (targets >= logits.shape[1])).any():
         wrong = int(targets[(targets < 0) | (targets >= logits.shape[1])][0])
         raise ValueError(f"targets lie from 0 to K − 1 = {logits.shape[1] - 1}, but one is {wrong}")

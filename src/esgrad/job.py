@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import product
+from typing import Any
 
 from esgrad import costs, menu
 from esgrad.data import describe
@@ -81,9 +82,7 @@ class Job:
         if num_samples is None:
             return 0.0
         noise = menu.load("noises", self.noise)
-        return (
-            noise.DRAWS_PER_SAMPLE * num_samples * self._numbers() * self.num_seeds * self.steps(num_samples)
-        )
+        return noise.DRAWS_PER_SAMPLE * num_samples * self._numbers() * self.num_seeds * self.steps(num_samples)
 
     def _numbers(self) -> int:
         """Coordinates of the point that the noise surrounds."""
@@ -100,17 +99,13 @@ class Job:
         if self.exact is not None:
             own = menu.load("exact", self.exact).BLACKBOX
             return (
-                None
-                if own == self.blackbox
-                else f"{self.exact} is the exact gradient of {own}, not of {self.blackbox}"
+                None if own == self.blackbox else f"{self.exact} is the exact gradient of {own}, not of {self.blackbox}"
             )
         assert num_samples is not None
         shaping = menu.load("shapings", self.shaping)
         if shaping.NEEDS_NONNEGATIVE and not blackbox.NONNEGATIVE:
             return f"{self.shaping} descends on fitness that can be negative, as {self.blackbox}'s can"
-        reason = menu.load("noises", self.noise).refuses(num_samples) or shaping.refuses(
-            self.noise, num_samples
-        )
+        reason = menu.load("noises", self.noise).refuses(num_samples) or shaping.refuses(self.noise, num_samples)
         if reason is None and (draws := self.draws(num_samples)) > self.draws_per_cell:
             return f"{draws:.2g} draws are more than draws_per_cell = {self.draws_per_cell:.2g}"
         return reason
@@ -123,10 +118,11 @@ class Job:
     def from_json(text: str) -> "Job":
         """The job that `json` wrote; ValueError for anything else."""
         try:
-            loaded = json.loads(text)
-            return Job(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
-            )
+            loaded: dict[str, Any] = json.loads(text)
+            whole: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()
+            }
+            return Job(**whole)
         except (TypeError, json.JSONDecodeError) as error:
             known = ", ".join(field.name for field in fields(Job))
             raise ValueError(f"not a job in JSON ({error}); its keys are {known}") from None

@@ -34,9 +34,7 @@ def measure(
         for variance in variances
         for num_samples in samples
         for noise, shapings in pairs.items()
-        for row in _cell(
-            noise, shapings, logit_dim, num_samples, variance, spread, num_examples, num_draws, tick
-        )
+        for row in _cell(noise, shapings, logit_dim, num_samples, variance, spread, num_examples, num_draws, tick)
     ]
     return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
 
@@ -44,12 +42,9 @@ def measure(
 def frozen(logit_dim: int, num_examples: int, spread: float) -> tuple[Tensor, Tensor]:
     """Logits [B, K] ~ N(0, spread²) and, for each example, a target drawn from their own softmax [B]."""
     logits, uniform = (
-        streams.normals([0], streams.Role.QUALITY, step, 0, 1, num_examples, logit_dim)[0, 0]
-        for step in (0, 1)
+        streams.normals([0], streams.Role.QUALITY, step, 0, 1, num_examples, logit_dim)[0, 0] for step in (0, 1)
     )
-    gumbel = -(
-        -torch.special.ndtr(uniform.double()).log()
-    ).log()  # the largest of logits + Gumbel is a softmax draw
+    gumbel = -(-torch.special.ndtr(uniform.double()).log()).log()  # the largest of logits + Gumbel is a softmax draw
     logits = spread * logits
     return logits, (logits + gumbel).argmax(1)
 
@@ -119,7 +114,7 @@ def _estimates(
 
 
 def moments(estimates: Tensor, reference: Tensor) -> dict[str, float]:
-    """Cosine, relative bias and relative variance of estimates [n, B, K] against a reference [B, K]; see QUALITY_COLUMNS."""
+    """Cosine, relative bias and variance of estimates [n, B, K] against a reference [B, K]; see QUALITY_COLUMNS."""
     square = reference.square().sum(-1)  # [B]
     lengths = estimates.norm(dim=-1) * square.sqrt()  # [n, B]
     products = (estimates * reference).sum(-1)

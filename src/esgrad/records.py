@@ -81,9 +81,7 @@ def read(path: str | Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as Parquet ({_first_line(error)}): delete it and run again"
-        ) from None
+        raise ValueError(f"{path} cannot be read as Parquet ({_first_line(error)}): delete it and run again") from None
     if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(
             f"{path} lacks the column {missing[0]}: it is no record of this suite; delete it and run again"

@@ -14,9 +14,7 @@ class Stack:
     def __init__(self, networks: Sequence[nn.Module], device: torch.device | str = "cpu") -> None:
         stacked, buffers = stack_module_state(list(networks))
         if buffers:
-            raise ValueError(
-                f"a network of a stack has parameters only, but this one has buffers: {sorted(buffers)}"
-            )
+            raise ValueError(f"a network of a stack has parameters only, but this one has buffers: {sorted(buffers)}")
         self.network = networks[0].to(device)
         self.names = list(stacked)
         self.parameters = [tensor.detach().to(device).requires_grad_() for tensor in stacked.values()]

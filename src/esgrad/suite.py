@@ -48,8 +48,8 @@ class Suite:
 def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
     """The suite whose records lie in `folder`, as its `suite.json` lists them.
 
-    `partial` makes do with the records there are, finished cells of failed jobs included; `current` refuses records made by
-    other sources than these. Raises ValueError or OSError, in one line, for a record that is missing or damaged.
+    `partial` makes do with the records there are, finished cells of failed jobs included; `current` refuses records
+    made by other sources than these. Raises ValueError or OSError, in one line, for a record that is missing or damaged.
     """
     from esgrad import config as configuration
     from esgrad import records
@@ -79,9 +79,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
         name=config["name"],
         records=_whole(parts["records"], records.COLUMNS),
         tuning=_whole(parts["tuning"], records.COLUMNS),
-        gradient_quality=pd.read_parquet(found)
-        if measured
-        else pd.DataFrame(columns=records.QUALITY_COLUMNS),
+        gradient_quality=pd.read_parquet(found) if measured else pd.DataFrame(columns=records.QUALITY_COLUMNS),
         skipped=pd.DataFrame(skipped, columns=[*CELL, "reason"]).astype({"num_samples": "Int64"}),
         targets=config["targets"],
         experiments=config["experiments"],

@@ -69,15 +69,11 @@ def tune(
     rows: list[dict[str, Any]] = []
     groups: list[Group] = [(t, rate) for t in variances for rate in sorted(job.learning_rates)]
     for _ in range(1 + job.max_widenings):
-        ran = list(
-            train(job, data, num_samples, groups, job.tuning_seeds, steps, device, tick, ends_only=True)
-        )
+        ran = list(train(job, data, num_samples, groups, job.tuning_seeds, steps, device, tick, ends_only=True))
         rows.extend(ran)
         for t, rate in groups:
             last = [
-                row
-                for row in ran
-                if row["step"] > 0 and (row["noise_variance"], row["learning_rate"]) == (t, rate)
+                row for row in ran if row["step"] > 0 and (row["noise_variance"], row["learning_rate"]) == (t, rate)
             ]
             accuracies = [row["validation_accuracy"] for row in last]
             scores[t, rate] = sum(0.0 if math.isnan(a) else a for a in accuracies) / len(accuracies)
@@ -213,9 +209,7 @@ class Images:
         self.seeds, self.scale = list(seeds), float(data.scale)
         self.images, self.targets = data.images.to(device), data.targets.to(device)
         self.num_classes = data.num_classes
-        parts = [
-            torch.stack(part).to(device) for part in zip(*(split(data, seed) for seed in seeds), strict=True)
-        ]
+        parts = [torch.stack(part).to(device) for part in zip(*(split(data, seed) for seed in seeds), strict=True)]
         self.train, self.validation, self.test = parts  # [S, n] each
         self.epoch, self.order = -1, self.train
 
@@ -238,24 +232,16 @@ class Images:
 def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, list[Any]]:
     """Accuracy of each run on its validation set (and, at the end, its test set), and the classes never predicted."""
     predicted, correct = _predictions(stack, blackbox, images, images.validation, group)
-    labels = max(
-        images.num_classes, int(predicted.max()) + 1
-    )  # logits that no label uses can be predicted, too
-    ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(
-        1, predicted, True
-    )
+    labels = max(images.num_classes, int(predicted.max()) + 1)  # logits that no label uses can be predicted, too
+    ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(1, predicted, True)
     dead = (~ever[:, : images.num_classes]).sum(1)
     result = {"validation": correct.double().mean(1).tolist(), "dead": dead.tolist()}
     if test:
-        result["test"] = (
-            _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
-        )
+        result["test"] = _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
     return result
 
 
-def _predictions(
-    stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int
-) -> tuple[Tensor, Tensor]:
+def _predictions(stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int) -> tuple[Tensor, Tensor]:
     """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both."""
     per_image = len(part) * group * math.prod(images.images.shape[1:])
     predicted = [

@@ -16,7 +16,7 @@ USES_VARIANCE = True
 
 def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B] and variance t [R]."""
-    from ..theory import log_probability_and_gradient
+    from esgrad.theory import log_probability_and_gradient
 
     log_p, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
     return (log_p.exp()[..., None] * gradient_of_log_p).to(logits.dtype)

@@ -18,6 +18,7 @@ COLUMNS = [
     *(*_select.SETTING, "blackbox", "method", "num_samples", "noise_variance", "label"),
     *("test_accuracy_mean", "low", "high", "num_seeds", "diverged", "chance"),
 ]
+VALUE = "test_accuracy_mean"
 
 
 @style.styled

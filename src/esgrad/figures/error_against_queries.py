@@ -16,6 +16,7 @@ TITLE = "What does an error cost?"
 KEYS = [*_select.SETTING, "blackbox", "method", "num_samples", "noise_variance", "label", "dashed", "cut"]
 COLUMNS = ["unit", *KEYS, "step", "amount", "validation_error", "low", "high", "num_seeds"]
 UNITS = ("queries", "forwards")
+VALUE = "validation_error"
 
 
 @style.styled

@@ -15,6 +15,7 @@ from esgrad.suite import Suite
 TITLE = "How near is the estimate to the gradient it estimates?"
 PANEL = ["space", "noise", "shaping", "reference", "noise_variance"]
 COLUMNS = [*PANEL, "logit_dim", "num_samples", "cosine", "num_examples", "num_draws"]
+VALUE = "cosine"
 
 
 @style.styled

@@ -17,6 +17,7 @@ COLUMNS = [
     *(*runs.COLUMNS, "label", "dashed", "learning_rate"),
     *("validation_accuracy", "lowest", "highest", "num_seeds", "diverged", "chosen"),
 ]
+VALUE = "validation_accuracy"
 
 
 @style.styled

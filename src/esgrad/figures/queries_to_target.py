@@ -16,6 +16,7 @@ from esgrad.suite import Suite
 TITLE = "How many queries until a target?"
 CURVE = ["queries", "share", "reached", "targets", "num_seeds"]
 COLUMNS = ["panel", *runs.COLUMNS, "label", "dashed", *CURVE]
+VALUE = "share"
 
 
 @style.styled

@@ -27,6 +27,7 @@ COLUMNS = [
     *(*runs.COLUMNS, "label", "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
     *("ratio_to_backprop", "ratio_low", "ratio_high", "lower_bound"),
 ]
+VALUE = "ratio_to_backprop"
 
 
 @style.styled

@@ -10,13 +10,14 @@ import pandas as pd
 from esgrad import runs, style
 from esgrad.figures import _heatmap, _select
 from esgrad.suite import Suite
-from esgrad.tables import accuracy, targets
+from esgrad.tables import accuracy
 
 TITLE = "How to choose t?"
 COLUMNS = [
     *(*_select.SETTING, "blackbox", "method", "num_samples", "noise_variance", "label"),
     *("test_accuracy_mean", "diverged", "num_seeds", "target", "hits"),
 ]
+VALUE = "test_accuracy_mean"
 
 
 @style.styled
@@ -27,24 +28,26 @@ def draw(suite: Suite) -> style.Drawing:
     records = records[records["noise_variance"].notna() & records["num_samples"].notna()]
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies t.", COLUMNS)
-    frame = _select.table(accuracy, suite, name).merge(_hits(suite, name), how="inner")
+    hits = _hits(suite, records)
+    frame = _select.table(accuracy, suite, name).merge(hits, how="inner")
     frame = _select.labelled(frame, by=["blackbox"])
     figure = _heatmap.draw(frame, "noise_variance", TITLE, _second_line)
     target = frame["target"].max()
-    second = f"hit: a seed whose validation accuracy reached {target:g}" if target > 0 else "no target was reached"
+    second = f"hit: a seed whose validation accuracy reached {target:g}" if target > 0 else "no absolute targets"
     style.footnote(figure, records, "number: mean over the seeds that finished, no band", second)
     return figure, frame[COLUMNS]
 
 
-def _hits(suite: Suite, name: str) -> pd.DataFrame:
-    """Each cell that has an N, with how many seeds hit the highest absolute target that any run reached."""
-    frame = _select.table(targets, suite, name)
-    frame = frame[frame["num_samples"].notna() & (frame["unit"] == "steps")]
-    absolute = frame[frame["target"].str.startswith("accuracy")]
-    cells = frame[runs.COLUMNS].drop_duplicates()
-    target = absolute.loc[absolute["hits"] > 0, "target_accuracy"].max()
-    reached = absolute.loc[absolute["target_accuracy"] == target, [*runs.COLUMNS, "hits"]]
-    return cells.merge(reached, how="left").assign(target=target)
+def _hits(suite: Suite, records: pd.DataFrame) -> pd.DataFrame:
+    """How many seeds of each cell hit the highest absolute target that any run reached; the lowest if none did."""
+    rows: list[dict[str, Any]] = [cell for cell, _ in runs.cells(suite, records)]
+    for target in sorted(suite.targets.get("accuracy", []), reverse=True):
+        counts = [int(runs.arrivals(runs_of, target)["hit"].sum()) for _, runs_of in runs.cells(suite, records)]
+        rows = [row | {"target": target, "hits": hits} for row, hits in zip(rows, counts, strict=True)]
+        if any(counts):
+            break
+    frame = pd.DataFrame(rows, columns=[*runs.COLUMNS, "target", "hits"])
+    return frame.astype({"num_samples": "Int64", "target": float, "hits": float})
 
 
 def _second_line(row: Any) -> str:

@@ -25,9 +25,7 @@ def step(
     """Move each parameter [R, ...] up its gradient, in place; `rate` [R], `decay` the L2 coefficient."""
     steps = int(state["steps"][0].add_(1))
     correction1, correction2 = 1 - BETA1**steps, 1 - BETA2**steps
-    for parameter, gradient, mean, square in zip(
-        parameters, gradients, state["mean"], state["square"], strict=True
-    ):
+    for parameter, gradient, mean, square in zip(parameters, gradients, state["mean"], state["square"], strict=True):
         gradient = gradient - decay * parameter
         mean.lerp_(gradient, 1 - BETA1)
         square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)

@@ -34,8 +34,4 @@ def expects(noise: str, probability: float, num_samples: int) -> tuple[str, floa
 
 def refuses(noise: str, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
-    return (
-        f"centered_ranks ranks two samples or more: N = {num_samples}, N ≥ 2 would do"
-        if num_samples < 2
-        else None
-    )
+    return f"centered_ranks ranks two samples or more: N = {num_samples}, N ≥ 2 would do" if num_samples < 2 else None

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class Space:
     """The logits of one batch, [R, B, D], and the graph behind them."""
 
-    def __init__(
-        self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]
-    ):
+    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]):
         self.stack, self.targets, self.blackbox = stack, targets, blackbox
         self.logits = stack(images)
         self.point = self.logits.detach()  # [R, B, D]; what a black box sees has no gradient

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class Space:
     """The parameters of each run as one position, [R, 1, d], and the batch that judges them."""
 
-    def __init__(
-        self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]
-    ):
+    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]):
         self.stack, self.images, self.targets, self.blackbox = stack, images, targets, blackbox
         self.point = stack.flat()[:, None]  # [R, 1, d]
 
@@ -26,9 +24,7 @@ class Space:
         """The mean fitness of the batch under each perturbed network, [R, N, 1]."""
         targets = self.targets[:, None]
         means = [
-            self.blackbox(self.stack.population(vectors[:, :, 0], self.images), targets).mean(
-                -1, keepdim=True
-            )
+            self.blackbox(self.stack.population(vectors[:, :, 0], self.images), targets).mean(-1, keepdim=True)
             for vectors in noise.around(self.point)
         ]
         return torch.cat(means, 1)

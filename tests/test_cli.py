@@ -1,0 +1,115 @@
+"""The command line as a newcomer meets it: help, menus, a run by hand, and errors of one line."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from esgrad import __version__, cli, menu
+
+
+def said(capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    code = cli.main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"esgrad {__version__}\n"
+
+
+def test_help_names_every_command_with_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    for command in ("list", "train", "deps"):
+        assert re.search(rf"^    {command} +\w.*", shown, re.MULTILINE), command
+
+
+def test_every_option_of_train_has_help_and_a_default(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert "--method" in shown
+    assert "(default: lecture)" in shown
+
+
+@pytest.mark.parametrize("each", menu.menus())
+def test_list_shows_every_file_of_a_menu_with_its_first_line(capsys, each):
+    code, out, _ = said(capsys, "list", each)
+    assert code == 0
+    for name in menu.names(each):
+        (line,) = re.findall(rf"^  {name} +(\S.*)$", out, re.MULTILINE)
+        assert len(line) > 20, f"{each}/{name}.py opens without a sentence on what it is"
+
+
+def test_list_as_json_is_the_menus(capsys):
+    code, out, _ = said(capsys, "list", "--json")
+    assert code == 0
+    assert json.loads(out) == {each: menu.names(each) for each in menu.menus()}
+
+
+def test_a_run_by_hand_prints_its_accuracy_as_it_learns(capsys):
+    code, out, _ = said(capsys, "train", "--method", "maxrl", "--max-steps", "40", "--device", "cpu")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) > 5
+    accuracies = [float(re.search(r"validation accuracy ([\d.]+)", line)[1]) for line in lines]
+    assert accuracies[-1] > accuracies[0] + 0.2, "it learns"
+    assert "test accuracy" in lines[-1]
+    assert not any("test accuracy" in line for line in lines[:-1])
+
+
+def test_a_run_as_json_has_the_columns_of_a_record(capsys):
+    from esgrad import records
+
+    code, out, _ = said(capsys, "train", "--method", "backprop", "--max-steps", "3", "--json", "--device", "cpu")
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[-1]["step"] == 3
+    assert all(set(row) == set(records.COLUMNS) for row in rows)
+
+
+WRONG = {
+    "method": (["train", "--method", "lectrue"], "'lectrue'.*Did you mean 'lecture'"),
+    "data set": (["train", "--dataset", "digit"], "'digit'.*Did you mean 'digits'"),
+    "N": (["train", "--num-samples", "0"], "num_samples.*0"),
+    "t": (["train", "--noise-variance", "nan"], "noise_variance.*nan"),
+    "negative t": (["train", "--noise-variance=-1"], "noise_variance.*-1"),
+    "K": (["train", "--logit-dim", "3"], "logit_dim: 3"),
+    "seed": (["train", "--seed=-1"], "-1"),
+    "learning rate": (["train", "--learning-rate", "0"], "learning_rate.*0"),
+    "a cell that is skipped": (["train", "--method", "maxrl", "--num-samples", "1"], "identically 0"),
+    "menu": (["list", "shaping"], "'shaping'.*Did you mean 'shapings'"),
+    "job": (["deps", "nothing"], "unknown job 'nothing'"),
+    "job in JSON": (["job", "{}", "--data", "x", "--out", "y"], "not a job in JSON"),
+    "no suite": (["tables", "nowhere"], "nowhere/suite.json"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "pattern"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_answered_in_one_line_with_exit_code_2(capsys, arguments, pattern):
+    code, _, err = said(capsys, *arguments)
+    assert code == 2
+    assert re.search(pattern, err), err
+    assert len(err.strip().splitlines()) == 1, err
+    assert "Traceback" not in err
+
+
+def test_a_folder_without_write_permission_is_named(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = said(capsys, "decode", "digits", "--out", str(tmp_path / "file" / "digits.safetensors"))
+    assert code == 2
+    assert str(tmp_path / "file") in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_help_is_there_before_torch():
+    program = "import sys; from esgrad.cli import build_parser; build_parser(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,535 @@
+"""One loop trains every method: its optimizers, models, black boxes and costs, and that no run sees another."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count, islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from esgrad import costs, data, menu, training
+from esgrad.data import Data
+from esgrad.job import Job
+from esgrad.stack import Stack, initialised
+
+Rows = list[dict[str, Any]]
+GROUPS = [(1.0, 0.01), (0.04, 0.03)]
+SAMPLES = 8
+
+KINDS: dict[str, dict[str, Any]] = {
+    "independent": {},
+    "mirrored": {"noise": "mirrored", "shaping": "centered_ranks"},
+    "maxrl": {"shaping": "maxrl"},
+    "parameters": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
+    "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
+    **{
+        name: {"exact": name, "noise": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}
+        for name in menu.names("exact")
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As `jobs` trains: torch's sums may differ in the last bit between one thread and two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return data.decode("digits", Path())
+
+
+def job(**changes: Any) -> Job:
+    """A small job on digits, the lecture's method unless told otherwise."""
+    words: dict[str, Any] = {
+        "experiment": "test",
+        "dataset": "digits",
+        "model": "linear",
+        "blackbox": "zero_one",
+        "method": "test",
+        "logit_dim": 10,
+        "batch_size": 32,
+        "space": "logits",
+        "noise": "independent",
+        "shaping": "raw",
+        "exact": None,
+        "optimizer": "adam",
+        "weight_decay": 0.001,
+        "hidden_size": 16,
+        "num_classes": 10,
+        "num_samples": (SAMPLES,),
+        "noise_variance": (1.0,),
+        "num_seeds": 2,
+        "max_steps": 10,
+        "max_queries": None,
+        "learning_rates": (0.01, 0.03, 0.1),
+        "num_tuning_seeds": 2,
+        "tuning_fraction": 0.3,
+        "max_widenings": 2,
+        "evaluations_per_decade": 10,
+        "draws_per_cell": 1e12,
+    }
+    return Job(**(words | changes))
+
+
+def kind(name: str, **changes: Any) -> Job:
+    return job(**(KINDS[name] | changes))
+
+
+def run(
+    of: Job, images: Data, groups: list[training.Group] = GROUPS, seeds: tuple[int, ...] = (0, 1), steps: int = 10
+) -> Rows:
+    return list(training.train(of, images, None if of.exact else SAMPLES, groups, seeds, steps, "cpu"))
+
+
+def text(rows: Rows) -> list[str]:
+    """Rows to be compared whole: NaN equals NaN, and every bit of a number counts."""
+    return [repr(row) for row in rows]
+
+
+def of_run(rows: Rows, seed: int, group: training.Group) -> Rows:
+    return [row for row in rows if (row["seed"], row["noise_variance"], row["learning_rate"]) == (seed, *group)]
+
+
+@pytest.fixture
+def parameters(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The parameters [R, d] of the stack at each evaluation, as training goes on."""
+    seen: list[Tensor] = []
+    evaluate = training.evaluate
+
+    def spy(stack: Stack, *arguments: Any, **words: Any) -> dict[str, list[Any]]:
+        seen.append(stack.flat().clone())
+        return evaluate(stack, *arguments, **words)
+
+    monkeypatch.setattr(training, "evaluate", spy)
+    return seen
+
+
+# Optimizers
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", menu.names("optimizers"))
+def test_an_optimizer_equals_its_torch_namesake(name: str, weight_decay: float) -> None:
+    """Twenty steps of three runs, a learning rate each, against three optimizers of torch's."""
+    optimizer = menu.load("optimizers", name)
+    namesake = next(getattr(torch.optim, word) for word in dir(torch.optim) if word.lower() == name)
+    generator = torch.Generator().manual_seed(0)
+    rates, shapes = [0.003, 0.1, 1.0], [(4, 3), (5,), ()]
+    ours = [torch.randn(3, *shape, generator=generator) for shape in shapes]
+    theirs = [[parameter[run].clone().requires_grad_() for parameter in ours] for run in range(3)]
+    torchs = [
+        namesake(run, lr=rate, maximize=True, weight_decay=weight_decay)
+        for run, rate in zip(theirs, rates, strict=True)
+    ]
+    state = optimizer.initial(ours)
+    for _ in range(20):
+        gradients = [torch.randn(3, *shape, generator=generator) for shape in shapes]
+        before = [gradient.clone() for gradient in gradients]
+        optimizer.step(ours, gradients, torch.tensor(rates), weight_decay, state)
+        assert all(map(torch.equal, gradients, before))
+        for index, run in enumerate(theirs):
+            for parameter, gradient in zip(run, gradients, strict=True):
+                parameter.grad = gradient[index].clone()
+            torchs[index].step()
+        for index, run in enumerate(theirs):
+            for parameter, stacked in zip(run, ours, strict=True):
+                torch.testing.assert_close(stacked[index], parameter.detach(), rtol=1e-5, atol=1e-6)
+
+
+# Models
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 13)]
+EACH_MODEL = pytest.mark.parametrize("model", menu.names("models"))
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("logit_dim", [2, 10, 100])
+def test_a_model_counts_its_parameters_honestly(model: str, shape: tuple[int, int, int], logit_dim: int) -> None:
+    module = menu.load("models", model)
+    network = module.build(shape, logit_dim, 7)
+    assert isinstance(network, nn.Module)
+    assert module.num_parameters(shape, logit_dim, 7) == sum(p.numel() for p in network.parameters())
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("axes", [(5,), (5, 2), (2, 3, 2)])
+def test_a_model_reads_each_image_by_itself(model: str, shape: tuple[int, int, int], axes: tuple[int, ...]) -> None:
+    network = initialised(lambda: menu.load("models", model).build(shape, 4, 7), 0)
+    images = torch.rand(*axes, *shape, generator=torch.Generator().manual_seed(0))
+    logits = network(images)
+    assert logits.shape == (*axes, 4)
+    for index in product(*map(range, axes)):
+        torch.testing.assert_close(network(images[index][None])[0], logits[index], rtol=1e-4, atol=1e-5)
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("axes", [(), (2,)])
+def test_networks_of_different_seeds_make_a_stack(model: str, axes: tuple[int, ...]) -> None:
+    networks = [initialised(lambda: menu.load("models", model).build((1, 8, 8), 4, 7), seed) for seed in (0, 1, 2)]
+    stack, images = Stack(networks), torch.rand(3, 6, *axes, 1, 8, 8)
+    logits = stack(images)
+    assert logits.shape == (3, 6, 4 * math.prod(axes))
+    for network, image, logit in zip(networks, images, logits, strict=True):
+        torch.testing.assert_close(network(image).flatten(1), logit, rtol=1e-4, atol=1e-5)
+
+
+@EACH_MODEL
+def test_a_population_is_as_many_networks(model: str) -> None:
+    def build() -> nn.Module:
+        return menu.load("models", model).build((1, 8, 8), 4, 7)
+
+    stack, images = Stack([initialised(build, 0)] * 2), torch.rand(2, 5, 1, 8, 8)
+    members = [[initialised(build, seed) for seed in (1, 2, 3)], [initialised(build, seed) for seed in (4, 5, 6)]]
+    vectors = torch.stack([Stack(run).flat() for run in members])  # [R, n, d]
+    logits = stack.population(vectors, images)
+    assert logits.shape == (2, 3, 5, 4)
+    for run, member in product(range(2), range(3)):
+        torch.testing.assert_close(members[run][member](images[run]), logits[run, member], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_with_buffers_is_refused() -> None:
+    with pytest.raises(ValueError, match="running_mean"):
+        Stack([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
+
+
+def test_an_initialisation_obeys_its_seed_and_leaves_the_global_state() -> None:
+    before = torch.get_rng_state()
+    same, again, other = (initialised(lambda: nn.Linear(3, 2), seed).weight for seed in (5, 5, 6))
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_flat_and_unflatten_are_inverse() -> None:
+    stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), seed) for seed in (0, 1)])
+    for parameter, piece in zip(stack.parameters, stack.unflatten(stack.flat()), strict=True):
+        assert torch.equal(parameter, piece)
+
+
+# Black boxes
+
+EACH_BLACKBOX = pytest.mark.parametrize("blackbox", menu.names("blackboxes"))
+
+
+def test_zero_one_asks_for_the_largest_logit() -> None:
+    logits = torch.tensor([[[1.0, 3.0, 2.0], [0.0, -1.0, -2.0]], [[5.0, 3.0, 2.0], [-3.0, -1.0, -2.0]]])
+    fitness = menu.load("blackboxes", "zero_one").fitness
+    assert fitness(logits, torch.tensor([1, 2])).tolist() == [[1, 0], [0, 0]]
+    assert fitness(logits, torch.tensor([[1, 0], [0, 1]])).tolist() == [[1, 1], [1, 1]]
+
+
+def test_cross_entropy_is_the_log_likelihood() -> None:
+    logits = torch.tensor([[[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]], [[50.0, 0.0, 0.0], [-200.0, 0.0, 0.0]]])
+    got = menu.load("blackboxes", "cross_entropy").fitness(logits, torch.tensor([1, 0]))
+    third = -math.log(3)
+    expected = [[3 - math.log(math.e + math.e**2 + math.e**3), third], [-50 - math.exp(-50), -200 - math.log(2)]]
+    torch.testing.assert_close(got, torch.tensor(expected))
+
+
+def test_digit_sum_equals_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(3, 40, 30, generator=generator), torch.randint(28, (40,), generator=generator)
+    blackbox = menu.load("blackboxes", "digit_sum")
+    fitness, predicted = blackbox.fitness(logits, targets), blackbox.predict(logits)
+    for n, b in product(range(3), range(40)):
+        total = 0
+        for digit in range(3):
+            total += max(range(10), key=lambda value: logits[n, b, 10 * digit + value].item())
+        assert predicted[n, b] == total
+        assert fitness[n, b] == (total == targets[b])
+    assert 0 < fitness.mean() < 0.2
+
+
+def test_digit_sum_takes_strings_apart_and_labels_them_by_their_sum() -> None:
+    images = torch.arange(5 * 1 * 2 * 9, dtype=torch.uint8).view(5, 1, 2, 9)  # three digits of 2 × 3 pixels
+    strings = Data(images, torch.tensor([0, 7, 42, 999, 805]), 1000, 255, (5, 0, 0))
+    ready = menu.load("blackboxes", "digit_sum").prepare(strings)
+    assert ready.targets.tolist() == [0, 7, 6, 27, 13]
+    assert ready.num_classes == 28
+    assert ready.images.shape == (5, 3, 1, 2, 3)
+    assert torch.equal(torch.cat(list(ready.images.unbind(1)), -1), images)
+    assert menu.load("blackboxes", "digit_sum").readings(1000) == (3, 10)
+    assert menu.load("blackboxes", "digit_sum").readings(100) == (2, 10)
+
+
+@EACH_BLACKBOX
+@pytest.mark.parametrize("spread", [0.1, 30.0])
+def test_a_black_box_is_never_negative_if_it_says_so(blackbox: str, spread: float) -> None:
+    module = menu.load("blackboxes", blackbox)
+    logits = spread * torch.randn(500, 8, 10, generator=torch.Generator().manual_seed(0))
+    fitness = module.fitness(logits, torch.arange(8))
+    assert fitness.shape == (500, 8)
+    assert fitness.dtype == logits.dtype
+    assert bool((fitness >= 0).all()) == module.NONNEGATIVE
+
+
+@EACH_BLACKBOX
+def test_a_better_reading_is_never_judged_worse(blackbox: str) -> None:
+    """Larger is better: all confidence in the target's class beats all confidence in another."""
+    fitness = menu.load("blackboxes", blackbox).fitness
+    right, wrong = 20 * torch.eye(10)[[3, 5]], 20 * torch.eye(10)[[4, 7]]
+    assert (fitness(right, torch.tensor([3, 5])) > fitness(wrong, torch.tensor([3, 5]))).all()
+
+
+@EACH_BLACKBOX
+def test_only_a_black_box_of_accuracy_is_smoothed_exactly(blackbox: str) -> None:
+    assert menu.load("blackboxes", blackbox).EXACTLY_SMOOTHED == (blackbox == "zero_one")
+
+
+# Costs
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+@pytest.mark.parametrize("name", [name for name in KINDS if "smoothed" not in name])
+def test_costs_are_what_an_instrumented_run_counts(
+    name: str, model: str, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that the black box judges, the network reads and the chain rule goes back through, in one run's steps."""
+    counted = {"queries": 0, "forwards": 0, "backwards": 0}
+    of, steps = kind(name, model=model), 3
+    blackbox = menu.load("blackboxes", of.blackbox)
+    judge, call, population, grad = blackbox.fitness, Stack.__call__, Stack.population, torch.autograd.grad
+
+    def fitness(logits: Tensor, targets: Tensor) -> Tensor:
+        assert not logits.requires_grad  # what a black box sees has no gradient
+        counted["queries"] += logits.shape[:-1].numel()
+        return judge(logits, targets)
+
+    def forward(stack: Stack, images: Tensor) -> Tensor:
+        counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
+        return call(stack, images)
+
+    def forwards(stack: Stack, vectors: Tensor, images: Tensor) -> Tensor:
+        counted["forwards"] += vectors.shape[:2].numel() * images.shape[1]
+        return population(stack, vectors, images)
+
+    def backward(outputs: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+        counted["backwards"] += outputs.shape[:2].numel()
+        return grad(outputs, *arguments)
+
+    monkeypatch.setattr(blackbox, "fitness", fitness)
+    monkeypatch.setattr(Stack, "__call__", forward)
+    monkeypatch.setattr(Stack, "population", forwards)
+    monkeypatch.setattr(torch.autograd, "grad", backward)
+    last = run(of, digits, groups=[(1.0, 0.01)], seeds=(0,), steps=steps)[-1]
+    if of.exact == "backprop":  # the labels judge each example once; no black box is asked
+        counted["queries"] += of.batch_size * steps
+    assert counted == {unit: last[unit] for unit in counted}
+    assert last["examples"] == steps * of.batch_size
+
+
+@pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
+def test_exact_smoothing_asks_nobody(exact: str, digits: Data) -> None:
+    last = run(kind(exact), digits)[-1]
+    assert math.isnan(last["queries"])
+    assert (last["forwards"], last["backwards"]) == (320, 320)
+
+
+@pytest.mark.parametrize("unit", [1, 8, 32, 320, 1000, 3200, 12_800])
+@pytest.mark.parametrize("per_decade", [3, 10])
+def test_the_schedule_holds_each_step_that_first_reaches_a_point_of_the_grid(unit: int, per_decade: int) -> None:
+    """Of the grid 10^(i/per_decade) of queries; the first step reaches all points up to its own queries."""
+    price = costs.Costs(queries=float(unit), forwards=1.0, backwards=1.0, examples=1.0)
+    got = list(islice(training.schedule(price, per_decade), 30))
+    assert all(later > earlier for earlier, later in zip(got, got[1:], strict=False))
+    points = [10 ** (i / per_decade) for i in range(100)]
+    first = {next(step for step in count(1) if step * unit >= point * (1 - 1e-9)) for point in points[:60]}
+    expected = [step for step in sorted(first) if step <= got[-1]]
+    assert got[: len(expected)] == expected
+
+
+def test_the_schedule_counts_examples_where_nobody_is_asked() -> None:
+    nobody = costs.Costs(math.nan, 32.0, 32.0, 32.0)
+    asked = costs.Costs(32.0, 32.0, 32.0, 32.0)
+    assert list(islice(training.schedule(nobody, 10), 20)) == list(islice(training.schedule(asked, 10), 20))
+
+
+# The loop
+
+
+@pytest.mark.parametrize("model", menu.names("models"))
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_alone_equals_the_same_run_in_a_stack_of_10(
+    name: str, model: str, digits: Data, parameters: list[Tensor]
+) -> None:
+    """Every row and every bit of the parameters, at the last step and on the way."""
+    of, seeds = kind(name, model=model), (0, 1, 2, 3, 4)
+    rows = run(of, digits, seeds=seeds, steps=6)
+    stacked = list(parameters)
+    for seed, group in ((0, 0), (3, 1)):
+        parameters.clear()
+        alone = run(of, digits, groups=[GROUPS[group]], seeds=(seeds[seed],), steps=6)
+        assert text(alone) == text(of_run(rows, seeds[seed], GROUPS[group]))
+        assert len(alone) == len(stacked)
+        for one, all_of_them in zip(parameters, stacked, strict=True):
+            assert torch.equal(one[0], all_of_them[2 * seed + group])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_training_twice_leaves_the_same_records(name: str, digits: Data) -> None:
+    torch.manual_seed(1)
+    first = run(kind(name, model="mlp"), digits)
+    torch.manual_seed(2)
+    assert text(run(kind(name, model="mlp"), digits)) == text(first)
+
+
+def test_training_leaves_the_global_random_state(digits: Data) -> None:
+    before, numpys = torch.get_rng_state(), str(np.random.get_state())
+    run(job(), digits)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert str(np.random.get_state()) == numpys
+
+
+def test_a_seed_sees_the_same_images_and_start_whatever_the_method(
+    digits: Data, monkeypatch: pytest.MonkeyPatch, parameters: list[Tensor]
+) -> None:
+    """Common random numbers: split, initialisation, batches and evaluation set."""
+    seen: dict[str, tuple] = {}
+    batch = training.Images.batch
+    batches: list[Tensor] = []
+
+    def spy(images: training.Images, step: int, batch_size: int, group: int) -> tuple[Tensor, Tensor]:
+        found = batch(images, step, batch_size, group)
+        batches.append(torch.cat([found[0].flatten(1), found[1]], 1))
+        return found
+
+    monkeypatch.setattr(training.Images, "batch", spy)
+    for name in KINDS:
+        batches.clear(), parameters.clear()
+        rows = run(kind(name), digits, steps=3)
+        initial = [(row["validation_accuracy"], row["dead_classes"]) for row in rows if row["step"] == 0]
+        seen[name] = (torch.stack(batches), parameters[0].clone(), initial)
+    reference = seen["independent"]
+    for name, (images, start, initial) in seen.items():
+        assert torch.equal(images, reference[0]), name
+        assert torch.equal(start, reference[1]), name
+        assert initial == reference[2], name
+    assert torch.equal(reference[0][:, 0], reference[0][:, 1])  # the two groups of a seed
+    assert not torch.equal(reference[0][:, 0], reference[0][:, 2])  # two seeds
+    assert not torch.equal(reference[1][0], reference[1][2])
+
+
+def test_an_epoch_shows_each_training_image_once_and_the_next_in_another_order(digits: Data) -> None:
+    images = training.Images(digits, [3], "cpu")
+    per_epoch = images.train.shape[1] // 40
+    images.images = torch.arange(len(digits.targets)).view(-1, 1)  # an image is its own number
+    epochs = [
+        torch.cat([images.batch(step, 40, 1)[0][0, :, 0] for step in range(e * per_epoch, (e + 1) * per_epoch)])
+        for e in range(2)
+    ]
+    train = set((images.train[0].float() / images.scale).tolist())
+    for epoch in epochs:
+        assert len(epoch) == per_epoch * 40
+        assert len(set(epoch.tolist())) == len(epoch)
+        assert set(epoch.tolist()) <= train
+    assert not torch.equal(*epochs)
+
+
+def test_rows_come_at_the_start_on_the_schedule_and_at_the_end(digits: Data) -> None:
+    of, steps = job(), 30
+    rows = of_run(run(of, digits, steps=steps), 1, GROUPS[1])
+    due = list(islice(training.schedule(costs.per_step("logits", None, 32, SAMPLES), 10), steps))
+    assert [row["step"] for row in rows] == sorted({0, steps, *(step for step in due if step <= steps)})
+    assert [row["queries"] for row in rows] == [row["step"] * 32 * SAMPLES for row in rows]
+    assert all(math.isnan(row["test_accuracy"]) for row in rows[:-1])
+    assert 0 < rows[-1]["test_accuracy"] <= 1
+    assert all(0 < row["validation_accuracy"] <= 1 and row["status"] == "ok" for row in rows)
+
+
+def test_the_test_images_are_looked_at_once_at_the_end(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither training nor choosing a learning rate sees them: without them, all else is the same."""
+    looked: list[tuple[str, Tensor]] = []
+    predictions = training._predictions
+
+    def spy(stack: Stack, blackbox: Any, images: training.Images, part: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        looked.append(("test" if part is images.test else "validation", part))
+        return predictions(stack, blackbox, images, part, group)
+
+    monkeypatch.setattr(training, "_predictions", spy)
+    honest = run(job(), digits)
+    assert [name for name, _ in looked].count("test") == 1
+    assert looked[-1][0] == "test"
+    images = training.Images(digits, [0, 1], "cpu")
+    for seed in range(2):
+        parts = [set(part[seed].tolist()) for part in (images.train, images.validation, images.test)]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == len(digits.targets)
+
+    def without_test(seed: int) -> Rows:
+        blank = replace(digits, images=digits.images.clone())
+        blank.images[data.split(digits, seed)[2]] = 0
+        return run(job(), blank, seeds=(seed,))
+
+    for seed in range(2):
+        kept = [{**row, "test_accuracy": None} for row in without_test(seed)]
+        assert text(kept) == text([{**row, "test_accuracy": None} for row in honest if row["seed"] == seed])
+
+
+def test_a_method_s_runs_do_not_depend_on_each_other_s_divergence(digits: Data) -> None:
+    """With a huge rate a run ends: diverged, without accuracies, while the others of its stack go on unchanged."""
+    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", shaping="", blackbox="cross_entropy")
+    calm, wild = (None, 0.1), (None, 1e30)
+    rows = run(of, digits, groups=[calm, wild], steps=12)
+    assert text(of_run(rows, 1, calm)) == text(run(of, digits, groups=[calm], seeds=(1,), steps=12))
+    ended = of_run(rows, 1, wild)
+    assert ended[-1]["step"] < 12
+    assert ended[-1]["status"] == "diverged"
+    assert math.isnan(ended[-1]["validation_accuracy"])
+    assert math.isnan(ended[-1]["test_accuracy"])
+    assert ended[-1]["dead_classes"] is None
+    assert all(row["status"] == "ok" and row["validation_accuracy"] > 0 for row in ended[:-1])
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e38])
+def test_when_all_runs_diverge_training_ends_and_all_its_steps_are_ticked(rate: float, digits: Data) -> None:
+    ticked: list[int] = []
+    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", shaping="", blackbox="cross_entropy")
+    rows = list(training.train(of, digits, None, [(None, rate)], (0, 1), 25, "cpu", ticked.append))
+    assert [row["status"] for row in rows[-2:]] == ["diverged"] * 2
+    assert sum(ticked) == 2 * 25
+
+
+@pytest.mark.parametrize("name", ["independent", "parameters", "cross_entropy", "backprop"])
+def test_a_run_whose_logits_are_not_finite_is_diverged_even_if_its_parameters_are(name: str, digits: Data) -> None:
+    """Parameters of 1e37 are finite, the logits they give are not: argmax would still judge them."""
+    of = kind(name, optimizer="sgd", weight_decay=0.0)
+    huge = {"independent": 3e38, "parameters": 1e38, "cross_entropy": 1e38, "backprop": 3e38}[name]
+    network = menu.load("models", "linear").build((1, 8, 8), 10, 1)
+    nn.init.constant_(network[1].weight, 1e37), nn.init.zeros_(network[1].bias)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "initialised", lambda build, seed: network)
+        rows = run(of, digits, groups=[(1.0, 1e-30)], seeds=(0,), steps=2)
+    assert huge > 0
+    assert rows[-1]["status"] == "diverged"
+
+
+def test_dead_classes_are_those_never_predicted_on_the_validation_set(digits: Data) -> None:
+    images = training.Images(digits, [0, 1], "cpu")
+    stack = Stack([initialised(lambda: menu.load("models", "linear").build((1, 8, 8), 12, 1), s) for s in (5, 6)])
+    for blackbox in (menu.load("blackboxes", name) for name in ("zero_one", "cross_entropy")):
+        judged = training.evaluate(stack, blackbox, images, 1, test=True)
+        for run in range(2):
+            validation = images.validation[run]
+            predicted = stack.network_of(run) if hasattr(stack, "network_of") else None
+            assert predicted is None
+            weight, bias = (parameter[run] for parameter in stack.parameters)
+            pixels = digits.images[validation].flatten(1).float() / 16
+            names = (pixels @ weight.T + bias).argmax(1)
+            assert judged["dead"][run] == 10 - len({name for name in names.tolist() if name < 10})
+            assert judged["validation"][run] == pytest.approx((names == digits.targets[validation]).double().mean())
+            held_out = images.test[run]
+            pixels = digits.images[held_out].flatten(1).float() / 16
+            right = (pixels @ weight.T + bias).argmax(1) == digits.targets[held_out]
+            assert judged["test"][run] == pytest.approx(right.double().mean())
