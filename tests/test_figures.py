@@ -43,11 +43,6 @@ def _diverged(whole: Suite) -> Suite:
     return replace(whole, records=lost, tuning=whole.tuning.assign(status="diverged", validation_accuracy=np.nan))
 
 
-def _second_black_box(whole: Suite) -> Suite:
-    other = whole.records[whole.records["method"] == "openai_es"].assign(blackbox="cross_entropy")
-    return replace(whole, records=pd.concat([whole.records, other], ignore_index=True))
-
-
 def _two_data_sets(whole: Suite) -> Suite:
     other = whole.records.assign(dataset="mnist")
     return replace(whole, records=pd.concat([whole.records, other], ignore_index=True))
@@ -59,7 +54,6 @@ HARD = {
     "one N": lambda: _only(suite(**SMALL), lambda rows: rows["num_samples"].isin([10]) | rows["num_samples"].isna()),
     "no backprop": lambda: _only(suite(**SMALL), lambda rows: rows["method"] != "backprop"),
     "all diverged": lambda: _diverged(suite(**SMALL)),
-    "two black boxes": lambda: _second_black_box(suite(**SMALL)),
     "two data sets": lambda: _two_data_sets(suite(**SMALL)),
     "nobody reaches a target": lambda: replace(suite(**SMALL), targets={"progress": [], "accuracy": [0.999]}),
 }
@@ -134,6 +128,15 @@ def test_nothing_is_cut_off(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_title_legend_and_footnote_do_not_overlap(name):
+    figure, _ = drawn(name)
+    with matplotlib.style.context(["default", style.RC]):
+        figure.draw_without_rendering()
+        boxes = [part.get_window_extent() for part in (*figure.texts, *figure.legends)]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_equal_suites_give_equal_bytes(name, tmp_path):
     for folder in ("once", "twice"):
         style.save(*menu.load("figures", name).draw(suite(**SMALL)), tmp_path / folder / name)
@@ -184,6 +187,13 @@ def test_a_method_has_one_colour_in_every_figure():
                 )
     for method in style.COLOURS:
         assert seen[style.label(method)] == {style.colour(method)}
+
+
+def test_one_method_with_two_black_boxes_has_two_line_styles():
+    panel = drawn("error_against_queries")[0].axes[0]
+    lines = [line for line in panel.get_lines() if str(line.get_label()).startswith(style.label("openai_es"))]
+    assert {line.get_color() for line in lines} == {style.colour("openai_es")}
+    assert {line.is_dashed() for line in lines} == {False, True}
 
 
 def test_a_new_method_gets_a_colour_by_its_name_and_the_old_ones_keep_theirs():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from esgrad import costs, data, menu, training
 from esgrad.data import Data
@@ -502,34 +501,204 @@ def test_when_all_runs_diverge_training_ends_and_all_its_steps_are_ticked(rate: 
 
 
 @pytest.mark.parametrize("name", ["independent", "parameters", "cross_entropy", "backprop"])
-def test_a_run_whose_logits_are_not_finite_is_diverged_even_if_its_parameters_are(name: str, digits: Data) -> None:
-    """Parameters of 1e37 are finite, the logits they give are not: argmax would still judge them."""
-    of = kind(name, optimizer="sgd", weight_decay=0.0)
-    huge = {"independent": 3e38, "parameters": 1e38, "cross_entropy": 1e38, "backprop": 3e38}[name]
+def test_a_run_whose_logits_are_not_finite_is_diverged_though_its_parameters_are(
+    name: str, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters of 1e38 are finite, the logits they give are not; argmax would judge them all the same."""
     network = menu.load("models", "linear").build((1, 8, 8), 10, 1)
-    nn.init.constant_(network[1].weight, 1e37), nn.init.zeros_(network[1].bias)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "initialised", lambda build, seed: network)
-        rows = run(of, digits, groups=[(1.0, 1e-30)], seeds=(0,), steps=2)
-    assert huge > 0
+    nn.init.constant_(network[1].weight, 1e38)
+    monkeypatch.setattr(training, "initialised", lambda build, seed: network)
+    of = kind(name, optimizer="sgd", weight_decay=0.0)
+    rows = run(of, digits, groups=[(1.0, 1e-30)], seeds=(0,), steps=2)
     assert rows[-1]["status"] == "diverged"
+    assert math.isnan(rows[-1]["validation_accuracy"])
 
 
-def test_dead_classes_are_those_never_predicted_on_the_validation_set(digits: Data) -> None:
-    images = training.Images(digits, [0, 1], "cpu")
-    stack = Stack([initialised(lambda: menu.load("models", "linear").build((1, 8, 8), 12, 1), s) for s in (5, 6)])
-    for blackbox in (menu.load("blackboxes", name) for name in ("zero_one", "cross_entropy")):
-        judged = training.evaluate(stack, blackbox, images, 1, test=True)
-        for run in range(2):
-            validation = images.validation[run]
-            predicted = stack.network_of(run) if hasattr(stack, "network_of") else None
-            assert predicted is None
-            weight, bias = (parameter[run] for parameter in stack.parameters)
-            pixels = digits.images[validation].flatten(1).float() / 16
-            names = (pixels @ weight.T + bias).argmax(1)
-            assert judged["dead"][run] == 10 - len({name for name in names.tolist() if name < 10})
-            assert judged["validation"][run] == pytest.approx((names == digits.targets[validation]).double().mean())
-            held_out = images.test[run]
-            pixels = digits.images[held_out].flatten(1).float() / 16
-            right = (pixels @ weight.T + bias).argmax(1) == digits.targets[held_out]
-            assert judged["test"][run] == pytest.approx(right.double().mean())
+@pytest.mark.parametrize("logit_dim", [10, 12])
+def test_accuracy_and_dead_classes_equal_a_naive_count(logit_dim: int, digits: Data) -> None:
+    """Classes that have no label may be predicted; they are neither right nor dead."""
+    images, module = training.Images(digits, [0, 1], "cpu"), menu.load("models", "linear")
+    stack = Stack([initialised(lambda: module.build((1, 8, 8), logit_dim, 1), seed) for seed in (5, 5, 6, 6)])
+    judged = training.evaluate(stack, menu.load("blackboxes", "zero_one"), images, 2, test=True)
+    for index in range(4):
+        weight, bias = (parameter[index].detach() for parameter in stack.parameters)
+        for name, parts in (("validation", images.validation), ("test", images.test)):
+            part = parts[index // 2]
+            named = ((digits.images[part].flatten(1) / 16) @ weight.T + bias).argmax(1).tolist()
+            right = [a == b for a, b in zip(named, digits.targets[part].tolist(), strict=True)]
+            assert judged[name][index] == pytest.approx(sum(right) / len(right))
+            if name == "validation":
+                assert judged["dead"][index] == len(set(range(10)) - set(named)) > 0
+
+
+def test_a_chunk_of_evaluation_changes_nothing(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = text(run(job(model="mlp"), digits))
+    monkeypatch.setattr(training, "EVALUATION_CHUNK", 4 * 64 * 7)
+    assert text(run(job(model="mlp"), digits)) == whole
+
+
+def test_backprop_learns_digits(digits: Data) -> None:
+    last = run(kind("backprop", model="mlp", hidden_size=32), digits, groups=[(None, 0.03)], steps=60)[-2:]
+    assert all(row["validation_accuracy"] > 0.8 and row["test_accuracy"] > 0.8 for row in last)
+    assert all(row["dead_classes"] == 0 for row in last)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "backprop"])
+def test_every_method_learns_more_than_chance(name: str, digits: Data) -> None:
+    variance, steps = (0.001, 120) if KINDS[name].get("space") == "parameters" else (1.0, 60)
+    rows = run(kind(name), digits, groups=[(variance, 0.05)], steps=steps)
+    assert all(row["validation_accuracy"] > 0.4 for row in rows[-2:])
+
+
+def two_digit_strings(digits: Data) -> Data:
+    """900 strings of two digits, each image used once, as `digit_strings-2` would have them."""
+    left, right = digits.images[:900], digits.images[897:]
+    targets = 10 * digits.targets[:900] + digits.targets[897:]
+    return Data(torch.cat([left, right], -1), targets, 100, 16, (900, 0, 0))
+
+
+@pytest.mark.parametrize("model", menu.names("models"))
+def test_a_network_that_reads_digits_learns_from_the_sum_alone(model: str, digits: Data) -> None:
+    strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
+    of = job(model=model, blackbox="digit_sum", shaping="maxrl", dataset="digit_strings-2")
+    rows = run(of, strings, groups=[(1.0, 0.03)], seeds=(0,), steps=150)
+    assert rows[0]["dead_classes"] > 9
+    assert rows[-1]["validation_accuracy"] > 0.15 > 2 * rows[0]["validation_accuracy"]
+
+
+# Scale (theory.md, section 5)
+
+
+@pytest.mark.parametrize("shaping", ["raw", "maxrl"])
+def test_the_network_can_undo_the_scale_of_the_noise(
+    shaping: str, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last layer times c, t times c², that layer's Adam step times c and its ε by c: a run stays as it was."""
+    adam, blackbox = menu.load("optimizers", "adam"), menu.load("blackboxes", "zero_one")
+    images, epsilon, last = training.Images(digits, [0], "cpu"), adam.EPSILON, slice(2, 4)  # its weight and bias
+
+    def trained(c: float) -> list[Tensor]:
+        stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), 0)])
+        for parameter in stack.parameters[last]:
+            parameter.data.mul_(c)
+        gradient = training._gradient(job(shaping=shaping), SAMPLES, [0], torch.tensor([0.25 * c**2]))
+        layers = [(slice(0, 2), 1.0), (last, c)]
+        states = [adam.initial(stack.parameters[layer]) for layer, _ in layers]
+        for step in range(12):
+            at = menu.load("spaces", "logits").Space(stack, *images.batch(step, 32, 1), blackbox.fitness)
+            with torch.no_grad():
+                moved = at.push(gradient(at, step))
+                for (layer, scale), state in zip(layers, states, strict=True):
+                    monkeypatch.setattr(adam, "EPSILON", epsilon / scale)
+                    adam.step(stack.parameters[layer], moved[layer], torch.tensor([0.05 * scale]), 0.0, state)
+        return [parameter.detach() for parameter in stack.parameters]
+
+    plain, scaled = trained(1.0), trained(4.0)  # a power of two scales without rounding
+    assert all(torch.equal(a, b) for a, b in zip(plain[:2], scaled[:2], strict=True))
+    assert all(torch.equal(4 * a, b) for a, b in zip(plain[last], scaled[last], strict=True))
+
+
+# Tuning
+
+
+class Planted:
+    """Stands for `train`: a run's last accuracy is what `score(t, rate, seed)` says; it remembers its calls."""
+
+    def __init__(self, score: Callable[[float | None, float, int], float]) -> None:
+        self.score, self.calls = score, []
+
+    def __call__(
+        self, of: Job, images: Data, num_samples: int | None, groups: list, seeds: list[int], steps: int, *rest
+    ):
+        self.calls.append((groups, seeds, steps))
+        for (t, rate), seed, step in product(groups, seeds, (0, steps)):
+            yield {
+                "noise_variance": t,
+                "learning_rate": rate,
+                "seed": seed,
+                "step": step,
+                "validation_accuracy": self.score(t, rate, seed) if step else 1.0,  # the start must not count
+                "test_accuracy": -self.score(t, rate, seed),  # nor the test
+            }
+
+
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch, digits: Data) -> Callable:
+    def call(score: Callable, variances: tuple = (1.0,), **changes: Any) -> tuple[list[float], Planted, Rows]:
+        planted = Planted(score)
+        monkeypatch.setattr(training, "train", planted)
+        rates, rows = training.tune(job(**changes), digits, SAMPLES, variances, "cpu", lambda steps: None)
+        return rates, planted, rows
+
+    return call
+
+
+def peak(best: float) -> Callable[..., float]:
+    return lambda t, rate, seed: 1 - abs(math.log10(rate / best)) / 10
+
+
+def test_tuning_picks_the_best_rate_and_stops_where_it_lies_inside(tuned: Callable) -> None:
+    rates, planted, rows = tuned(peak(0.03))
+    assert rates == [0.03]
+    assert len(planted.calls) == 1
+    assert len(rows) == 3 * 2 * 2  # rates × seeds × first and last row
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "chosen"), [(1.2, [0.333, 1.11], 1.11), (0.003, [0.00333, 0.00111], 0.00333)]
+)
+def test_an_optimum_at_the_edge_widens_the_grid_by_its_own_ratio(
+    best: float, tried: list[float], chosen: float, tuned: Callable
+) -> None:
+    rates, planted, rows = tuned(peak(best))
+    assert rates == [chosen]
+    assert [groups for groups, *_ in planted.calls[1:]] == [[(1.0, rate)] for rate in tried]
+    assert len(rows) == 5 * 2 * 2
+
+
+@pytest.mark.parametrize("max_widenings", [0, 1, 4])
+def test_the_grid_is_widened_so_often_and_no_more(max_widenings: int, tuned: Callable) -> None:
+    _, planted, _ = tuned(peak(1e9), max_widenings=max_widenings)
+    assert len(planted.calls) == 1 + max_widenings
+
+
+def test_of_equal_rates_the_smallest_is_chosen(tuned: Callable) -> None:
+    assert tuned(lambda t, rate, seed: 0.5 + (0.02 < rate))[0] == [0.03]
+    assert tuned(lambda t, rate, seed: 0.5, max_widenings=0)[0] == [0.01]
+
+
+def test_candidates_may_come_in_any_order(tuned: Callable) -> None:
+    assert tuned(peak(1.2), learning_rates=(0.1, 0.01, 0.03))[0] == [1.11]
+
+
+def test_a_diverged_run_counts_as_no_accuracy(tuned: Callable) -> None:
+    """Two seeds, one diverged, are worse than two of .5, though the other ended at .9."""
+    assert tuned(lambda t, rate, seed: 0.5 if rate != 0.1 else (0.9 if seed == 1000 else math.nan))[0] != [0.1]
+
+
+def test_each_variance_has_its_own_rate_and_only_those_at_an_edge_go_on(tuned: Callable) -> None:
+    rates, planted, _ = tuned(lambda t, rate, seed: peak(0.03 if t == 1 else 0.3)(t, rate, seed), variances=(1.0, 9.0))
+    assert rates == [0.03, 0.333]
+    assert planted.calls[1][0] == [(9.0, 0.333)]
+
+
+def test_a_single_candidate_is_not_widened(tuned: Callable) -> None:
+    rates, planted, _ = tuned(peak(1.0), learning_rates=(0.01,))
+    assert rates == [0.01]
+    assert len(planted.calls) == 1
+
+
+def test_tuning_runs_are_shorter_and_of_other_seeds(tuned: Callable) -> None:
+    _, planted, rows = tuned(peak(0.03), max_steps=11)
+    assert [(seeds, steps) for _, seeds, steps in planted.calls] == [([1000, 1001], 4)]  # ⌈.3 · 11⌉
+    assert {row["seed"] for row in rows}.isdisjoint(job().seeds)
+
+
+def test_a_cell_is_trained_at_the_rates_that_tuning_chose(digits: Data) -> None:
+    of = job(learning_rates=(0.001, 0.05), num_tuning_seeds=1, tuning_fraction=1.0, max_widenings=0)
+    cell = training.train_cell(of, digits, SAMPLES, [0.04, 1.0], "cpu", lambda steps: None)
+    chosen = {(row["noise_variance"], row["learning_rate"]) for row in cell.records}
+    assert chosen == {(0.04, 0.05), (1.0, 0.05)}
+    assert {row["seed"] for row in cell.records} == {0, 1}
+    assert {row["seed"] for row in cell.tuning} == {1000}
+    assert {row["step"] for row in cell.tuning} == {0, 10}

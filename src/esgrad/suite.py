@@ -49,7 +49,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
     """The suite whose records lie in `folder`, as its `suite.json` lists them.
 
     `partial` makes do with the records there are, finished cells of failed jobs included; `current` refuses records
-    made by other sources than these. Raises ValueError or OSError, in one line, for a record that is missing or damaged.
+    made by other sources than these. Raises ValueError or OSError, in one line, for a missing or damaged record.
     """
     from esgrad import config as configuration
     from esgrad import records

@@ -38,7 +38,9 @@ def draw(suite: Suite) -> style.Drawing:
         axes.set_title(title)
     grid[0][0].set_ylabel(style.AXES["test_accuracy"])
     style.legend(figure)
-    style.footnote(figure, records, f"line: mean, bar: {style.INTERVAL}", style.budget(records))
+    crosses = "×: all seeds diverged · " if frame["test_accuracy_mean"].isna().any() else ""
+    bar = f"line: mean, bar: {style.INTERVAL}"
+    style.footnote(figure, records, bar, f"{crosses}{style.budget(records)}")
     return figure, frame[COLUMNS]
 
 
@@ -53,6 +55,8 @@ def _panel(axes: Axes, frame: pd.DataFrame) -> None:
         mean = line["test_accuracy_mean"]
         bars = (mean - line["low"]).fillna(0), (line["high"] - mean).fillna(0)
         axes.errorbar(line["logit_dim"], mean, bars, label=label, capsize=2, **look)
+        lost = line[mean.isna()]
+        axes.plot(lost["logit_dim"], [0.02] * len(lost), "x", color=look["color"])
     chance = frame.drop_duplicates("logit_dim").sort_values("logit_dim")
     axes.plot(chance["logit_dim"], chance["chance"], ":", color=style.GREY)
     place = chance[["logit_dim", "chance"]].iloc[0]

@@ -27,6 +27,8 @@ def draw(suite: Suite) -> style.Drawing:
         return style.words(TITLE, "No experiment of this configuration compares methods.", COLUMNS)
     records = _select.labelled(_select.at_one_n(records))
     frame = _points(records.assign(cut=_select.diverged(records)))
+    if frame.empty:
+        return style.words(TITLE, "Every run diverged before its first evaluation.", COLUMNS)
     panels = _select.settings(frame)
     figure, grid = style.canvas(len(panels), len(UNITS), 4.2, 3.6, TITLE, sharey=True)
     for row, (title, part) in zip(grid, panels, strict=True):

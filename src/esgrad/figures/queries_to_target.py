@@ -37,7 +37,8 @@ def draw(suite: Suite) -> style.Drawing:
         axes.set_title(title)
     blank = style.trim(grid, len(titles))
     style.legend(figure, order=[label for label, _, _ in _select.lines(frame)], blank=blank)
-    reached = f"share over {frame['targets'].max()} targets × seeds, no band · ×: the runs end, censored"
+    count = frame["targets"].max()
+    reached = f"share over {count} target{'s' if count > 1 else ''} × seeds, no band · ×: the runs end, censored"
     style.footnote(figure, records, reached, style.COUNTS)
     return figure, frame[COLUMNS]
 

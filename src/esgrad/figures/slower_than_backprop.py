@@ -22,6 +22,7 @@ from esgrad.tables import targets
 TITLE = "How many times the cost of backprop?"
 PROGRESS, CLAIM = 0.9, 1000
 LINE = "#999999"
+NOTHING = "No cost can be compared with backprop's: its runs are missing or never made their progress."
 UNITS = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}
 COLUMNS = [
     *(*runs.COLUMNS, "label", "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
@@ -38,7 +39,7 @@ def draw(suite: Suite) -> style.Drawing:
     frame = frame[(frame["target"] == _target(frame)) & (frame["method"] != "backprop")]
     frame = frame[frame["ratio_to_backprop"].notna()]
     if frame.empty:
-        return style.words(TITLE, "No experiment of this configuration has runs to compare with backprop.", COLUMNS)
+        return style.words(TITLE, NOTHING, COLUMNS)
     frame = _placed(_select.labelled(frame, by=["blackbox", "noise_variance"]))
     frame = frame.assign(lower_bound=np.isinf(frame["ratio_high"]))
     height = 0.9 + 0.19 * (frame["y"].max() + 1)
