@@ -1,7 +1,8 @@
 """What a longer logit vector costs: final test accuracy against K, a line for each method and N.
 
 The task stays as it is while K grows (logits no label uses), so a method that knew which logits matter would draw a
-level line. Bars are Student's t interval over seeds, of those that finished; the dotted line is chance.
+level line. Bars are Student's t interval over the seeds that finished, moved aside so that none hides another; the
+dotted line is chance.
 """
 
 import pandas as pd
@@ -47,16 +48,17 @@ def draw(suite: Suite) -> style.Drawing:
 def _panel(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_xscale("log")
     many = frame["num_samples"].max()
-    for label, look, line in _select.lines(frame):
+    lines = list(_select.lines(frame))
+    for place, (label, look, line) in enumerate(lines):
         line = line.sort_values("logit_dim")
-        known = line["num_samples"].iloc[0]
+        known, mean = line["num_samples"].iloc[0], line["test_accuracy_mean"]
         if pd.notna(known) and known < many:  # the same colour with fewer samples: dashed and hollow
             look |= {"linestyle": (0, (2.5, 1.5)), "markerfacecolor": "white"}
-        mean = line["test_accuracy_mean"]
+        x = line["logit_dim"] * 1.03 ** (place - (len(lines) - 1) / 2)  # aside, so that no bar hides another
         bars = (mean - line["low"]).fillna(0), (line["high"] - mean).fillna(0)
-        axes.errorbar(line["logit_dim"], mean, bars, label=label, capsize=2, **look)
-        lost = line[mean.isna()]
-        axes.plot(lost["logit_dim"], [0.02] * len(lost), "x", color=look["color"])
+        axes.errorbar(x, mean, bars, label=label, capsize=2, elinewidth=1.2, **look)
+        lost = mean.isna()
+        axes.plot(x[lost], [0.02] * lost.sum(), "x", color=look["color"])
     chance = frame.drop_duplicates("logit_dim").sort_values("logit_dim")
     axes.plot(chance["logit_dim"], chance["chance"], ":", color=style.GREY)
     place = chance[["logit_dim", "chance"]].iloc[0]
