@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, islice, product
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +285,7 @@ def test_a_better_reading_is_never_judged_worse(blackbox: str) -> None:
 
 @EACH_BLACKBOX
 def test_only_a_black_box_of_accuracy_is_smoothed_exactly(blackbox: str) -> None:
-    assert menu.load("blackboxes", blackbox).EXACTLY_SMOOTHED == (blackbox == "zero_one")
+    assert menu.load("blackboxes", blackbox).EXACTLY_SMOOTHED is (blackbox == "zero_one")
 
 
 # Costs
@@ -342,12 +342,13 @@ def test_exact_smoothing_asks_nobody(exact: str, digits: Data) -> None:
 def test_the_schedule_holds_each_step_that_first_reaches_a_point_of_the_grid(unit: int, per_decade: int) -> None:
     """Of the grid 10^(i/per_decade) of queries; the first step reaches all points up to its own queries."""
     price = costs.Costs(queries=float(unit), forwards=1.0, backwards=1.0, examples=1.0)
-    got = list(islice(training.schedule(price, per_decade), 30))
-    assert all(later > earlier for earlier, later in zip(got, got[1:], strict=False))
-    points = [10 ** (i / per_decade) for i in range(100)]
-    first = {next(step for step in count(1) if step * unit >= point * (1 - 1e-9)) for point in points[:60]}
-    expected = [step for step in sorted(first) if step <= got[-1]]
-    assert got[: len(expected)] == expected
+    points = [10 ** (i / per_decade) for i in range(10 * per_decade)]
+    first = [
+        step for step in range(1, 100) if any((step - 1) * unit < point * (1 - 1e-9) <= step * unit for point in points)
+    ]
+    got = list(islice(training.schedule(price, per_decade), len(first)))
+    assert all(later > earlier for earlier, later in pairwise(got))
+    assert got == first
 
 
 def test_the_schedule_counts_examples_where_nobody_is_asked() -> None:
@@ -545,9 +546,9 @@ def test_backprop_learns_digits(digits: Data) -> None:
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "backprop"])
 def test_every_method_learns_more_than_chance(name: str, digits: Data) -> None:
-    variance, steps = (0.001, 120) if KINDS[name].get("space") == "parameters" else (1.0, 60)
-    rows = run(kind(name), digits, groups=[(variance, 0.05)], steps=steps)
-    assert all(row["validation_accuracy"] > 0.4 for row in rows[-2:])
+    group, steps = ((0.01, 0.02), 200) if KINDS[name].get("space") == "parameters" else ((1.0, 0.05), 60)
+    rows = run(kind(name), digits, groups=[group], steps=steps)
+    assert all(row["validation_accuracy"] > 0.35 for row in rows[-2:])
 
 
 def two_digit_strings(digits: Data) -> Data:
@@ -561,9 +562,9 @@ def two_digit_strings(digits: Data) -> Data:
 def test_a_network_that_reads_digits_learns_from_the_sum_alone(model: str, digits: Data) -> None:
     strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
     of = job(model=model, blackbox="digit_sum", shaping="maxrl", dataset="digit_strings-2")
-    rows = run(of, strings, groups=[(1.0, 0.03)], seeds=(0,), steps=150)
+    rows = list(training.train(of, strings, 64, [(1.0, 0.03)], [0], 250, "cpu"))
     assert rows[0]["dead_classes"] > 9
-    assert rows[-1]["validation_accuracy"] > 0.15 > 2 * rows[0]["validation_accuracy"]
+    assert rows[-1]["validation_accuracy"] > 0.3 > 2 * rows[0]["validation_accuracy"]
 
 
 # Scale (theory.md, section 5)
@@ -608,7 +609,15 @@ class Planted:
         self.score, self.calls = score, []
 
     def __call__(
-        self, of: Job, images: Data, num_samples: int | None, groups: list, seeds: list[int], steps: int, *rest
+        self,
+        of: Job,
+        images: Data,
+        num_samples: int | None,
+        groups: list,
+        seeds: list[int],
+        steps: int,
+        *_: Any,
+        ends_only: bool,
     ):
         self.calls.append((groups, seeds, steps))
         for (t, rate), seed, step in product(groups, seeds, (0, steps)):
@@ -663,7 +672,7 @@ def test_the_grid_is_widened_so_often_and_no_more(max_widenings: int, tuned: Cal
 
 
 def test_of_equal_rates_the_smallest_is_chosen(tuned: Callable) -> None:
-    assert tuned(lambda t, rate, seed: 0.5 + (0.02 < rate))[0] == [0.03]
+    assert tuned(lambda t, rate, seed: 0.5 + (rate > 0.02))[0] == [0.03]
     assert tuned(lambda t, rate, seed: 0.5, max_widenings=0)[0] == [0.01]
 
 

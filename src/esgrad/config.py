@@ -56,6 +56,21 @@ def runnable(job: Job) -> bool:
     return any(reason is None for *_, reason in job.cells())
 
 
+def quality_spec(config: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `quality.measure`: each noise with the shapings that share its draws, and the grid."""
+    section = config["gradient_quality"]
+    pairs: dict[str, list[str]] = {}
+    for name in listed(section["methods"]):
+        method = config["methods"][name]
+        pairs.setdefault(method["noise"], []).append(method["shaping"])
+    grid = {"logit_dims": "logit_dim", "samples": "num_samples", "variances": "noise_variance"}
+    return {
+        "pairs": pairs,
+        **{argument: listed(section[key]) for argument, key in grid.items()},
+        **{key: section[key] for key in ("spread", "num_examples", "num_draws")},
+    }
+
+
 def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
     experiment, tuning = config["experiments"][name], config["tuning"]
     for method, dataset, model in product(*(listed(experiment[key]) for key in ("methods", "dataset", "model"))):

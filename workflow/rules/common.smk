@@ -3,8 +3,9 @@
 import json
 import os
 import re
-from pathlib import Path
+import shlex
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -12,15 +13,16 @@ from snakemake.logging import logger
 from esgrad import config as configuration
 from esgrad import forecast, menu, sources
 
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+# The commands are those of the Python that runs Snakemake, wherever the caller's PATH points.
+shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
 try:
-    CONFIG = configuration.validated(config)
-    JOBS = {job.path: job for job in configuration.jobs(CONFIG) if configuration.runnable(job)}
+    config.update(configuration.validated(config))
+    JOBS = {job.path: job for job in configuration.jobs(config) if configuration.runnable(job)}
 except (ValueError, OSError) as error:
     raise WorkflowError(f"configuration: {error}") from None
 
-RESULTS = f"results/{CONFIG['name']}"
+RESULTS = f"results/{config['name']}"
 REPORT = (
     f"{sys.executable} -m snakemake --report {RESULTS}/report.html --configfile {RESULTS}/suite.json"
     f" > {RESULTS}/logs/report.log 2>&1 && echo '{RESULTS}/report.html is there: open it in a browser'"
@@ -33,7 +35,7 @@ PARTIAL = (
 )
 
 if workflow.dryrun:
-    logger.info(forecast.summary(CONFIG))
+    logger.info(forecast.summary(config))
 
 
 def module_sources(*starts):

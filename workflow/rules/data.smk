@@ -11,5 +11,7 @@ rule data:
         "results/data/logs/{dataset}.log",
     resources:
         mem_mb=4000,
+    params:
+        data_root=config["data_root"],
     shell:
-        "esgrad decode {wildcards.dataset} --data-root {CONFIG[data_root]:q} --out {output.data:q} > {log:q} 2>&1"
+        "esgrad decode {wildcards.dataset} --data-root {params.data_root:q} --out {output.data:q} > {log:q} 2>&1"

@@ -5,8 +5,9 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=menu.names("fi
 
 rule figure:
     input:
-        SUITE,
+        MEASURED,
         lambda wildcards: module_sources("suite.py", f"figures/{wildcards.figure}.py"),
+        suite=SUITE,
     output:
         png=f"{RESULTS}/figures/{{figure}}.png",
         svg=report(
@@ -20,5 +21,7 @@ rule figure:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     resources:
         mem_mb=4000,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:
-        "esgrad figure {RESULTS:q} {wildcards.figure} > {log:q} 2>&1"
+        "esgrad figure {params.folder:q} {wildcards.figure} > {log:q} 2>&1"

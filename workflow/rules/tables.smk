@@ -3,25 +3,27 @@
 TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=menu.names("tables"), kind=["csv", "md"])
 TIMINGS = expand(f"{RESULTS}/timings/{{name}}.csv", name=["seconds", "provenance"])
 RECORDS = expand(f"{RESULTS}/runs/{{job}}/{{part}}.parquet", job=JOBS, part=["records", "tuning"])
-SUITE = [f"{RESULTS}/suite.json", *RECORDS, *([QUALITY] if "gradient_quality" in CONFIG else [])]
+SUITE = f"{RESULTS}/suite.json"
+MEASURED = [*RECORDS, *([QUALITY] if "gradient_quality" in config else [])]
 
 
 rule suite_description:
     output:
-        f"{RESULTS}/suite.json",
-    params:
-        suite=json.dumps(CONFIG, sort_keys=True),
+        SUITE,
     log:
         f"{RESULTS}/logs/suite.log",
     localrule: True
+    params:
+        suite=json.dumps(config, sort_keys=True),
     shell:
         "printf '%s\n' {params.suite:q} > {output:q} 2> {log:q}"
 
 
 rule tables:
     input:
-        SUITE,
+        MEASURED,
         module_sources("suite.py", "markdown.py", *(f"tables/{table}.py" for table in menu.names("tables"))),
+        suite=SUITE,
     output:
         expand(f"{RESULTS}/tables/{{table}}.md", table=menu.names("tables")),
         report(
@@ -33,18 +35,23 @@ rule tables:
         f"{RESULTS}/logs/tables.log",
     resources:
         mem_mb=4000,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:
-        "esgrad tables {RESULTS:q} > {log:q} 2>&1"
+        "esgrad tables {params.folder:q} > {log:q} 2>&1"
 
 
 rule timings:
     input:
         expand(f"{RESULTS}/runs/{{job}}/{{part}}", job=JOBS, part=["timing.parquet", "provenance.json"]),
+        suite=SUITE,
     output:
         TIMINGS,
     log:
         f"{RESULTS}/logs/timings.log",
     resources:
         mem_mb=2000,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:
-        "esgrad timings {RESULTS:q} > {log:q} 2>&1"
+        "esgrad timings {params.folder:q} > {log:q} 2>&1"

@@ -10,14 +10,15 @@ rule train:
         tuning=f"{RESULTS}/runs/{{job}}/tuning.parquet",
         timing=f"{RESULTS}/runs/{{job}}/timing.parquet",
         provenance=f"{RESULTS}/runs/{{job}}/provenance.json",
-    params:
-        job=lambda wildcards: JOBS[wildcards.job].json(),
-        out=lambda wildcards, output: os.path.dirname(output.records),
     log:
         f"{RESULTS}/logs/{{job}}.log",
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        device=config["device"],
+        job=lambda wildcards: JOBS[wildcards.job].json(),
+        out=lambda wildcards, output: os.path.dirname(output.records),
     shell:
-        "esgrad job {params.job:q} --data {input.data:q} --device {CONFIG[device]} --out {params.out:q}"
+        "esgrad job {params.job:q} --data {input.data:q} --device {params.device} --out {params.out:q}"
         " > {log:q} 2>&1"
