@@ -408,10 +408,10 @@ SIZES = [(1, 1), (3, 5), (32, 10), (1, 1003), (7, 4)]  # positions, dimension
 
 
 def perturbation(
-    noise: str, seeds: list[int], step: int, num_samples: int, variance: list[float], **kw
+    noise: str, seeds: list[int], step: int, num_samples: int, variance: list[float], dtype=torch.float32, **words: int
 ) -> Perturbation:
-    t = torch.tensor(variance * len(seeds))
-    return Perturbation(menu.load("noises", noise), seeds, Role.NOISE, step, num_samples, t, **kw)
+    t = torch.tensor(variance * len(seeds), dtype=dtype)
+    return Perturbation(menu.load("noises", noise), seeds, Role.NOISE, step, num_samples, t, **words)
 
 
 def points_and_sum(q: Perturbation, point: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -421,16 +421,17 @@ def points_and_sum(q: Perturbation, point: Tensor, weight: Tensor) -> tuple[Tens
 @EACH_NOISE
 @pytest.mark.parametrize("num_samples", [2, 8, 30, 100])
 @pytest.mark.parametrize(("positions", "dimension"), SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the compiled body and the plain torch one
 def test_no_bit_depends_on_chunks_nor_on_what_is_kept(
-    noise: str, num_samples: int, positions: int, dimension: int
+    noise: str, num_samples: int, positions: int, dimension: int, dtype: torch.dtype
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    point = torch.randn(4, positions, dimension, generator=generator)
-    weight = torch.randn(4, num_samples, positions, generator=generator)
-    whole = points_and_sum(perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0]), point, weight)
+    point = torch.randn(4, positions, dimension, generator=generator, dtype=dtype)
+    weight = torch.randn(4, num_samples, positions, generator=generator, dtype=dtype)
+    whole = points_and_sum(perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0], dtype), point, weight)
     assert whole[0].shape == (4, num_samples, positions, dimension)
     for chunk, keep in product([1, 4 * positions * dimension * 17, 2**30], [0, 2**30]):
-        q = perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0], chunk=chunk, keep=keep)
+        q = perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0], dtype, chunk=chunk, keep=keep)
         for got, expected in zip(points_and_sum(q, point, weight), whole, strict=True):
             assert torch.equal(got, expected)
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esgrad import costs, data, menu, training
+from esgrad import costs, data, es_gradient, menu, training
 from esgrad.data import Data
 from esgrad.job import Job
 from esgrad.stack import Stack, initialised
+from esgrad.streams import Role, normals, permutation
 
 Rows = list[dict[str, Any]]
 GROUPS = [(1.0, 0.01), (0.04, 0.03)]
@@ -378,6 +379,70 @@ def test_a_run_alone_equals_the_same_run_in_a_stack_of_10(
             assert torch.equal(one[0], all_of_them[2 * seed + group])
 
 
+def plain_loop(
+    images: Data,
+    seed: int,
+    optimizer: str,
+    rate: float,
+    steps: int,
+    pull: Callable[[nn.Module, Tensor, Tensor, int], None],
+) -> Tensor:
+    """What anybody would write with torch: one network, one of torch's optimizers, `pull` to fill the gradients."""
+    network = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), seed)
+    moving = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer](
+        network.parameters(), lr=rate, maximize=True, weight_decay=0.001
+    )
+    order = permutation(seed, Role.BATCHES, 0, len(data.split(images, seed)[0]))
+    train = data.split(images, seed)[0][order]
+    for step in range(1, steps + 1):
+        index = train[32 * (step - 1) : 32 * step]
+        moving.zero_grad()
+        pull(network, images.images[index].float() / 16, images.targets[index], step)
+        moving.step()
+    return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.5), ("adam", 0.01)])
+@pytest.mark.parametrize("name", ["independent", "mirrored", "maxrl", "parameters", "backprop"])
+def test_training_equals_a_plain_loop(
+    name: str, optimizer: str, rate: float, digits: Data, parameters: list[Tensor]
+) -> None:
+    """The loop once more, one sample after the other for noise at the parameters (arXiv 1703.03864, algorithm 1)."""
+    seed, variance, of = 3, 0.04, kind(name, model="mlp", optimizer=optimizer)
+
+    def backprop(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
+        (-nn.functional.cross_entropy(network(pixels), targets)).backward()
+
+    def at_the_logits(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
+        logits = network(pixels)
+        words = {"num_samples": SAMPLES, "noise_variance": variance, "noise": of.noise, "shaping": of.shaping}
+        logits.backward(es_gradient(logits, targets, seed=seed, step=step, **words) / len(logits))
+
+    def at_the_parameters(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
+        centre = nn.utils.parameters_to_vector(network.parameters()).detach()
+        half = normals([seed], Role.NOISE, step, 0, SAMPLES // 2, 1, len(centre))[0, :, 0]
+        noise = [sign * math.sqrt(variance) * normal for normal in half for sign in (1, -1)]
+        fitness = []
+        for q in noise:
+            nn.utils.vector_to_parameters(centre + q, network.parameters())
+            with torch.no_grad():
+                fitness.append((network(pixels).argmax(1) == targets).float().mean().item())
+        nn.utils.vector_to_parameters(centre, network.parameters())
+        ranks = [sum(g < f for g in fitness) + (sum(g == f for g in fitness) - 1) / 2 for f in fitness]
+        weights = [(rank / (SAMPLES - 1) - 0.5) / SAMPLES for rank in ranks]
+        gradient = sum(w * q for w, q in zip(weights, noise, strict=True)) / variance
+        for parameter, piece in zip(
+            network.parameters(), gradient.split([p.numel() for p in network.parameters()]), strict=True
+        ):
+            parameter.grad = piece.view_as(parameter)
+
+    pull = {"parameters": at_the_parameters, "backprop": backprop}.get(name, at_the_logits)
+    run(of, digits, groups=[(variance, rate)], seeds=(seed,), steps=5)
+    expected = plain_loop(digits, seed, optimizer, rate, 5, pull)
+    assert (parameters[0][0] - expected).abs().max() > 0.01  # it moved
+    torch.testing.assert_close(parameters[-1][0], expected, rtol=1e-3, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_training_twice_leaves_the_same_records(name: str, digits: Data) -> None:
     torch.manual_seed(1)
@@ -558,13 +623,22 @@ def two_digit_strings(digits: Data) -> Data:
     return Data(torch.cat([left, right], -1), targets, 100, 16, (900, 0, 0))
 
 
-@pytest.mark.parametrize("model", menu.names("models"))
-def test_a_network_that_reads_digits_learns_from_the_sum_alone(model: str, digits: Data) -> None:
+def test_a_network_that_reads_digits_learns_from_their_sum_alone(digits: Data) -> None:
     strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
-    of = job(model=model, blackbox="digit_sum", shaping="maxrl", dataset="digit_strings-2")
+    of = job(blackbox="digit_sum", shaping="maxrl", dataset="digit_strings-2")
     rows = list(training.train(of, strings, 64, [(1.0, 0.03)], [0], 250, "cpu"))
-    assert rows[0]["dead_classes"] > 9
+    assert rows[0]["dead_classes"] > 9 > rows[-1]["dead_classes"]
     assert rows[-1]["validation_accuracy"] > 0.3 > 2 * rows[0]["validation_accuracy"]
+
+
+@pytest.mark.parametrize("space", menu.names("spaces"))
+@pytest.mark.parametrize("model", menu.names("models"))
+def test_every_model_reads_strings_in_every_space(model: str, space: str, digits: Data) -> None:
+    strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
+    of = job(model=model, blackbox="digit_sum", space=space, dataset="digit_strings-2")
+    rows = run(of, strings, groups=[(0.01, 0.01)], seeds=(0,), steps=2)
+    assert [row["status"] for row in rows] == ["ok"] * len(rows)
+    assert rows[-1]["queries"] == 2 * 32 * SAMPLES
 
 
 # Scale (theory.md, section 5)

@@ -139,7 +139,7 @@ def test_a_missing_figure_is_drawn_alone(finished):
 
 
 def test_deps_prints_the_sources_of_a_job(finished):
-    job = "headline/digits/mlp/zero_one/lecture/logit_dim=10,batch_size=32"
+    job = "headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32"
     said = finished.run("esgrad", "deps", job, "--config", "config/smoke.yaml")
     assert said.returncode == 0, said.stdout
     printed = {Path(line).relative_to(finished.folder / "src/esgrad").as_posix() for line in said.stdout.split()}
@@ -149,7 +149,7 @@ def test_deps_prints_the_sources_of_a_job(finished):
 
 def test_records_do_not_depend_on_when_and_beside_what_a_job_runs(finished, tmp_path):
     again = Checkout(tmp_path / "again")
-    job = "runs/headline/digits/mlp/zero_one/lecture/logit_dim=10,batch_size=32/records.parquet"
+    job = "runs/headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32/records.parquet"
     said = again.snakemake(f"results/smoke/{job}", *SMOKE, TZ="Asia/Tokyo", LC_ALL="C", OMP_NUM_THREADS="2")
     assert said.returncode == 0, said.stdout
     first, second = (made.folder / "results/smoke" / job for made in (finished, again))

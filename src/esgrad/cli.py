@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("spec", help="the configuration's section as JSON, with its methods resolved")
     made.add_argument("--out", required=True, type=Path)
 
-    made = command("tables", tables, "(workflow) Write every table of a suite, as CSV and Markdown.")
+    made = command("tables", tables, "(workflow) Write every table of a suite, as CSV, Markdown and HTML.")
     made.add_argument("folder", type=Path, help="results/<name>")
     made.add_argument("--out", type=Path, help="instead of <folder>/tables")
     made.add_argument("--partial", action="store_true", help="make do with the records there are")
@@ -204,10 +204,14 @@ def tables(given: argparse.Namespace) -> None:
         made = menu.load("tables", name)
         frame = made.table(gathered)
         words = getattr(made, "markdown", markdown.markdown)(frame)
-        with written((given.out or given.folder / "tables") / f"{name}.csv") as path:
-            frame.to_csv(path, index=False)
-        with written((given.out or given.folder / "tables") / f"{name}.md") as path:
-            path.write_text(words, encoding="utf-8")
+        kinds = {
+            "csv": frame.to_csv(index=False),
+            "md": words,
+            "html": markdown.page(name.replace("_", " "), menu.summary("tables", name), words),
+        }
+        for kind, text in kinds.items():
+            with written((given.out or given.folder / "tables") / f"{name}.{kind}") as path:
+                path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def figure(given: argparse.Namespace) -> None:

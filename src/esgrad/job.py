@@ -51,7 +51,7 @@ class Job:
     @property
     def path(self) -> str:
         """Where its records lie, below results/<name>/runs/; no two jobs of a configuration share it."""
-        dims = f"logit_dim={self.logit_dim},batch_size={self.batch_size}"
+        dims = f"logit_dim={self.logit_dim}/batch_size={self.batch_size}"
         return "/".join([self.experiment, self.dataset, self.model, self.blackbox, self.method, dims])
 
     @property

@@ -1,10 +1,34 @@
-"""Tables as Markdown: numbers of three digits, empty cells where there is nothing to say."""
+"""Tables as Markdown, and Markdown as a page: numbers of three digits, empty cells where there is nothing to say."""
 
+import html
 import numbers
 
 import numpy as np
 import pandas as pd
+from markdown_it import MarkdownIt
 from tabulate import tabulate
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem; }}
+h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
+h1::first-letter {{ text-transform: uppercase; }}
+h3 {{ margin-top: 2rem; }}
+p, li, blockquote {{ max-width: 50rem; }}
+blockquote {{ margin-left: 0; padding-left: 1rem; border-left: 3px solid #bbb; font-style: italic; }}
+table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2rem .6rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+th {{ position: sticky; top: 0; background: #f2f2f2; }}
+tr:hover td {{ background: #f7f7f7; }}
+</style>
+<h1>{title}</h1>
+<p>{summary}</p>
+{body}
+"""
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -14,6 +38,12 @@ def markdown(frame: pd.DataFrame) -> str:
     align = ["right" if pd.api.types.is_numeric_dtype(kind) else "left" for kind in frame.dtypes]
     rows = [[text(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     return tabulate(rows, list(frame.columns), "pipe", disable_numparse=True, colalign=align) + "\n"
+
+
+def page(title: str, summary: str, words: str) -> str:
+    """Markdown as an HTML page that needs nothing from elsewhere, under a title and a sentence that says what it is."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(words)
+    return _PAGE.format(title=html.escape(title), summary=html.escape(summary), body=body)
 
 
 def text(value: object) -> str:

@@ -5,17 +5,12 @@ cross, before the first step at which one of its seeds diverged. Exact smoothing
 a level line at its last error. The start (no query yet) has no place on a log axis.
 """
 
-import pandas as pd
-from matplotlib.axes import Axes
-
 from esgrad import style
-from esgrad.figures import _select
+from esgrad.figures import _curves, _select
 from esgrad.suite import Suite
 
 TITLE = "What does an error cost?"
-KEYS = [*_select.SETTING, "blackbox", "method", "num_samples", "noise_variance", "label", "dashed", "cut"]
-COLUMNS = ["unit", *KEYS, "step", "amount", "validation_error", "low", "high", "num_seeds"]
-UNITS = ("queries", "forwards")
+COLUMNS = _curves.COLUMNS
 VALUE = "validation_error"
 
 
@@ -25,51 +20,4 @@ def draw(suite: Suite) -> style.Drawing:
     records = _select.reported(suite, _select.experiment(suite, "headline", "method"))
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration compares methods.", COLUMNS)
-    records = _select.labelled(_select.at_one_n(records))
-    frame = _points(records.assign(cut=_select.diverged(records)))
-    if frame.empty:
-        return style.words(TITLE, "Every run diverged before its first evaluation.", COLUMNS)
-    panels = _select.settings(frame)
-    figure, grid = style.canvas(len(panels), len(UNITS), 4.2, 3.6, TITLE, sharey=True)
-    for row, (title, part) in zip(grid, panels, strict=True):
-        for axes, unit in zip(row, UNITS, strict=True):
-            _panel(axes, part[part["unit"] == unit], unit)
-        row[0].set_title(title)
-        row[0].set_ylabel(style.AXES["validation_error"])
-    style.legend(figure, title=_select.samples(records))
-    crosses = "×: a seed diverged · " if frame["cut"].any() else ""
-    style.footnote(figure, records, f"line: mean, band: {style.INTERVAL}", f"{crosses}{style.COUNTS}")
-    return figure, frame[COLUMNS]
-
-
-def _points(records: pd.DataFrame) -> pd.DataFrame:
-    """A row per unit, line and evaluation that all seeds of the line have reached."""
-    records = records.assign(validation_error=1 - records["validation_accuracy"])
-    points = _select.summary(records, [*KEYS, "step", "queries", "forwards"], "validation_error")
-    seeds = points.groupby(KEYS, dropna=False)["num_seeds"].transform("max")
-    whole = (points["num_seeds"] == seeds) & points["validation_error"].notna() & (points["step"] > 0)
-    frame = pd.concat([points[whole].assign(unit=unit, amount=points[unit]) for unit in UNITS])
-    earlier = frame["amount"].isna() & frame.duplicated(["unit", *KEYS], keep="last")
-    frame = frame[~earlier].reset_index(drop=True)
-    return frame.assign(low=frame["low"].clip(lower=0), high=frame["high"].clip(upper=1))
-
-
-def _panel(axes: Axes, frame: pd.DataFrame, unit: str) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    for label, look, line in _select.lines(frame):
-        _line(axes, label, look, line)
-    style.ticks(axes, "y", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1))
-    above_zero = frame.loc[frame["validation_error"] > 0, "validation_error"]
-    axes.set_ylim(0.7 * above_zero.min() if len(above_zero) else 0.01, 1.05)
-    axes.set_xlabel(style.AXES[unit])
-
-
-def _line(axes: Axes, label: str, look: dict, line: pd.DataFrame) -> None:
-    if line["amount"].isna().any():
-        axes.axhline(line["validation_error"].iloc[-1], label=label, **look | {"marker": ""})
-        return
-    axes.plot(line["amount"], line["validation_error"], label=label, markevery=(0.05, 0.2), **look)
-    axes.fill_between(line["amount"], line["low"], line["high"], color=look["color"], alpha=0.13, linewidth=0)
-    if line["cut"].any():
-        axes.plot(*line[["amount", "validation_error"]].iloc[-1], "x", color=look["color"], markersize=8)
+    return _curves.draw(_select.labelled(_select.at_one_n(records)), TITLE)

@@ -1,0 +1,219 @@
+"""A job's sources are all that decides its records and nothing more; imports flow one way; the door opens at once."""
+
+import ast
+import graphlib
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from esgrad import menu, sources
+from esgrad.job import Job
+
+MODULES = {path.relative_to(menu.PACKAGE).as_posix(): path for path in sorted(menu.PACKAGE.rglob("*.py"))}
+METHODS = {
+    "lecture": {"space": "logits", "noise": "independent", "shaping": "raw"},
+    "maxrl": {"space": "logits", "noise": "independent", "shaping": "maxrl"},
+    "openai_es": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
+    **{name: {"space": "logits", "exact": name} for name in menu.names("exact")},
+}
+MENUS = {
+    "models": "model",
+    "blackboxes": "blackbox",
+    "optimizers": "optimizer",
+    "spaces": "space",
+    "noises": "noise",
+    "shapings": "shaping",
+    "exact": "exact",
+}
+"""A job's menus and the key that names its choice."""
+
+
+def job(method: str, **changes) -> Job:
+    words = {
+        "experiment": "test",
+        "dataset": "digits",
+        "model": "mlp",
+        "blackbox": "zero_one",
+        "method": method,
+        "logit_dim": 10,
+        "batch_size": 32,
+        "space": "",
+        "noise": "",
+        "shaping": "",
+        "exact": None,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "hidden_size": 16,
+        "num_classes": 10,
+        "num_samples": (8,),
+        "noise_variance": (1.0,),
+        "num_seeds": 2,
+        "max_steps": 10,
+        "max_queries": None,
+        "learning_rates": (0.01,),
+        "num_tuning_seeds": 1,
+        "tuning_fraction": 0.3,
+        "max_widenings": 1,
+        "evaluations_per_decade": 10,
+        "draws_per_cell": 1e12,
+    }
+    return Job(**(words | METHODS[method] | changes))
+
+
+def names(paths) -> set[str]:
+    return {Path(path).relative_to(menu.PACKAGE).as_posix() for path in paths}
+
+
+def imported(name: str) -> set[str]:
+    """The package's modules that one names, anywhere in it; found here once more, relative ones included."""
+    found = set()
+    package = ["esgrad", *Path(name).parent.parts]
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        words: list[str] = []
+        if isinstance(node, ast.Import):
+            words = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            words = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+        paths = [word.removeprefix("esgrad.").replace(".", "/") + ".py" for word in words if word.startswith("esgrad.")]
+        found |= {path for path in paths if path in MODULES}
+    return found - {name}
+
+
+# The closure
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_closure_holds_what_the_job_names_and_what_that_imports(method: str) -> None:
+    of = job(method)
+    found = names(sources.of_job(of))
+    chosen = {f"{folder}/{getattr(of, key)}.py" for folder, key in MENUS.items() if getattr(of, key)}
+    assert chosen | {"training.py", "streams.py", "stack.py", "data.py", "costs.py"} <= found
+    for name in found:
+        assert imported(name) <= found, f"{name} imports {sorted(imported(name) - found)}"
+
+
+@pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
+def test_the_quadrature_is_a_source_of_exact_smoothing(exact: str) -> None:
+    """Else an edit of theory.py would leave these records as they are."""
+    assert "theory.py" in names(sources.of_job(job(exact)))
+    assert "theory.py" not in names(sources.of_job(job("lecture")))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_closure_holds_no_other_choice_of_a_menu(method: str) -> None:
+    """Editing another shaping must not rerun this job; what a choice itself imports is part of it."""
+    of = job(method)
+    found = names(sources.of_job(of))
+    for folder, key in MENUS.items():
+        others = {f"{folder}/{name}.py" for name in menu.names(folder) if name != getattr(of, key)}
+        if getattr(of, key):
+            others -= imported(f"{folder}/{getattr(of, key)}.py")
+        assert not others & found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_closure_holds_nothing_that_comes_after_training(method: str) -> None:
+    """Editing a figure or a configuration's checks retrains nothing."""
+    found = names(sources.of_job(job(method)))
+    assert not {name for name in found if name.split("/")[0] in ("figures", "tables")}
+    later = {"cli.py", "config.py", "suite.py", "records.py", "statistics.py", "style.py", "runs.py", "forecast.py"}
+    assert not found & later
+
+
+def test_the_closure_of_everything_is_a_closed_set() -> None:
+    for name in MODULES:
+        found = names(sources.closure([name]))
+        assert name in found
+        assert all(imported(other) <= found for other in found)
+
+
+def test_a_digest_tells_every_byte_and_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
+    digests = []
+    for name, content in [("a.py", "x = 1\n"), ("a.py", "x = 2\n"), ("b.py", "x = 1\n")]:
+        (tmp_path / name).write_text(content)
+        sources.digest.cache_clear()
+        digests.append(sources.digest((tmp_path / name,)))
+    sources.digest.cache_clear()
+    assert len(set(digests)) == 3
+
+
+def test_jobs_that_differ_in_a_file_differ_in_their_digest() -> None:
+    digests = {method: sources.digest(tuple(sources.of_job(job(method)))) for method in METHODS}
+    assert len(set(digests.values())) == len(METHODS)
+    again = sources.digest(tuple(sources.of_job(job("lecture", max_steps=99))))
+    assert again == digests["lecture"]  # a setting is no source
+
+
+# One way
+
+
+def layers() -> list[set[str]]:
+    """The modules by layer: those of one import from earlier ones alone. CycleError where that cannot be."""
+    sorter = graphlib.TopologicalSorter({name: imported(name) for name in MODULES})
+    sorter.prepare()
+    found = []
+    while sorter.is_active():
+        found.append(set(sorter.get_ready()))
+        sorter.done(*found[-1])
+    return found
+
+
+def test_imports_flow_one_way() -> None:
+    """Those within functions and for types included; the layers, the first without any import, are printed."""
+    try:
+        found = layers()
+    except graphlib.CycleError as cycle:
+        pytest.fail(f"imports go round in a circle: {' ← '.join(cycle.args[1])}")
+    for number, layer in enumerate(found):
+        print(number, *sorted(layer))
+    depth = {name: number for number, layer in enumerate(found) for name in layer}
+    chain = ["menu", "data", "job", "training", "jobs", "cli"]
+    assert all(depth[f"{early}.py"] < depth[f"{late}.py"] for early, late in pairwise(chain))
+
+
+def test_a_menu_s_files_do_not_know_who_chooses_them() -> None:
+    """What is plugged in imports no loop, no command and no configuration."""
+    after = {"training.py", "jobs.py", "job.py", "records.py", "config.py", "cli.py", "quality.py"}
+    for folder in MENUS:
+        for name in menu.names(folder):
+            assert not names(sources.closure([f"{folder}/{name}.py"])) & after, f"{folder}/{name}.py"
+
+
+# Who must be quick
+
+
+def modules_after(statement: str) -> set[str]:
+    script = f"{statement}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_what_the_snakefile_asks_costs_no_torch() -> None:
+    """Every menu file answers `refuses` and the like; neither it nor the forecast may wait for torch."""
+    menus = [
+        f"{folder}.{name}" for folder in ("noises", "shapings", "blackboxes", "exact") for name in menu.names(folder)
+    ]
+    asked = "".join(f"import esgrad.{name}\n" for name in menus)
+    loaded = modules_after(f"import esgrad, esgrad.config, esgrad.forecast, esgrad.sources\n{asked}")
+    assert not loaded & {"torch", "numba", "scipy", "matplotlib", "sklearn"}
+
+
+def test_a_job_is_planned_and_priced_without_torch() -> None:
+    asked = "from esgrad import config, forecast, sources\n"
+    asked += "c = config.read('config/smoke.yaml')\n[sources.of_job(j) for j in config.jobs(c)]\nforecast.summary(c)"
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{asked}\nimport sys\nprint('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+    )
+    assert done.stdout.splitlines()[-1] == "False"
