@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from esgrad import markdown, menu, runs
 from esgrad.suite import CELL, Suite
-from esgrad.tables import accuracy, learning_rates, skipped, slower_than_backprop, targets
+from esgrad.tables import accuracy, learning_rates, skipped, slower_than_backprop, success_rate, targets
 from tests.planted import planted_suite
 
 KEYS = {
@@ -18,6 +19,7 @@ KEYS = {
     "gradient_quality": ["logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping"],
     "skipped": CELL,
     "slower_than_backprop": [*CELL, "target", "unit"],
+    "success_rate": [*CELL, "target"],
 }
 _CELL = "experiment dataset model blackbox logit_dim batch_size method num_samples noise_variance "
 COLUMNS = {
@@ -28,6 +30,8 @@ COLUMNS = {
     "gradient_quality": "logit_dim num_samples noise_variance space noise shaping reference cosine relative_bias "
     "variance num_draws num_examples",
     "skipped": _CELL + "reason",
+    "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "
+    "dead_class_rate dead_class_low dead_class_high",
     "slower_than_backprop": "experiment dataset model blackbox logit_dim batch_size method space num_samples "
     "noise_variance target target_accuracy unit num_seeds hits censored num_pairs ratio_to_backprop ratio_low "
     "ratio_high best",
@@ -193,12 +197,31 @@ def test_where_none_arrived_the_markdown_says_more_than_the_budget(small, timed)
     assert (lost["low"] == budget).all()
     line = targets.markdown(lost).splitlines()[2]
     assert f"> {budget:,}" in line
-    assert f"> {lost['ratio_to_backprop'].iloc[0]:.3g}" in line
+    assert np.isinf(lost["ratio_to_backprop"]).all()
+    assert f"> {lost['ratio_low'].iloc[0]:.3g}" in line
 
 
-def test_a_ratio_with_censored_runs_is_open_above(timed):
+def test_a_ratio_is_known_if_half_arrived_and_bounded_above_if_all_but_one_did(timed):
     compared = timed.dropna(subset=["ratio_to_backprop"])
-    assert (np.isinf(compared["ratio_high"]) == (compared["censored"] > 0)).all()
+    assert (compared["num_seeds"] == 10).all()
+    assert (np.isinf(compared["ratio_to_backprop"]) == (compared["hits"] < 5)).all()
+    assert (np.isinf(compared["ratio_high"]) == (compared["hits"] < 9)).all()
+    assert compared["hits"].isin([5, 6, 7, 8]).any()
+    assert (compared["hits"] == 9).any()
+
+
+def test_a_ratio_of_censored_runs_is_the_median_of_the_pairs(small, timed):
+    """Where 9 of 10 arrived: the 5th of the paired ratios between the 2nd and the 9th, by hand."""
+    row = of(timed, censored=1, method="openai_es", unit="forwards").dropna(subset=["ratio_to_backprop"]).iloc[0]
+    cell = of(small.reported, **{key: row[key] for key in ("experiment", "method", "blackbox", "num_samples")})
+    own, other = (
+        runs.arrivals(rows.sort_values(["seed", "step"]), row["target_accuracy"])
+        for rows in (cell, of(small.reported, method="backprop", experiment="headline"))
+    )
+    ratios = np.sort((own["forwards"] / other["forwards"]).where(own["hit"], np.inf))
+    assert row["ratio_high"] == ratios[8]
+    assert row["ratio_low"] <= ratios[1]
+    assert row["ratio_to_backprop"] in ratios[4:9]
 
 
 def test_exact_smoothing_has_no_cost_in_queries(timed):
@@ -298,6 +321,8 @@ def test_the_best_setting_has_fewest_censored_runs_then_the_smallest_ratio(table
             assert best["censored"].item() == rows["censored"].min()
             rivals = rows[rows["censored"] == best["censored"].item()]
             assert best["ratio_to_backprop"].item() == rivals["ratio_to_backprop"].min()
+            known = rivals[rivals["ratio_to_backprop"] == best["ratio_to_backprop"].item()]
+            assert best["ratio_low"].item() == known["ratio_low"].min()
 
 
 def test_the_answer_says_who_needs_how_many_times_what_and_who_never_arrived(small):
@@ -348,6 +373,47 @@ def test_the_verdict_follows_the_records(small):
     assert "**supported**" not in text
 
 
+def test_the_verdict_is_a_list_of_one_word_for_each_space_and_unit(small):
+    frame = slower_than_backprop.table(small)
+    text = slower_than_backprop.markdown(frame)
+    for space, there in frame.groupby("space"):
+        for unit, rows in there.groupby("unit"):
+            word = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}[unit]
+            lines = [line for line in text.splitlines() if line.startswith(f"- Noise at the {space}, {word}: ")]
+            assert len(lines) == 1
+            assert f": **{slower_than_backprop.verdict(rows)}**." in lines[0]
+            assert len(lines[0]) < 250
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "phrase"),
+    [
+        ([1100, 10], [2000, np.inf], "Shown by a on zero_one (N = 10, t = 1), 1,483 (1,100–2,000) times to 90 %."),
+        ([600, 10], [800, np.inf], "Left open by b on zero_one (N = 10, t = 1), 100 (10–∞) times to 90 %."),
+        ([600, 10], [800, 900], "Dearest: b on zero_one (N = 10, t = 1), 94.9 (10–900) times to 90 %."),
+    ],
+)
+def test_a_verdict_shows_the_interval_it_rests_on(tables, low, high, phrase):
+    first = (
+        tables["slower_than_backprop"]
+        .iloc[[0]]
+        .assign(
+            blackbox="zero_one",
+            num_samples=10,
+            noise_variance=1.0,
+            target="progress 0.90",
+            hits=9,
+            censored=1,
+            best=True,
+        )
+    )
+    frame = pd.concat([first] * 2, ignore_index=True).assign(method=["a", "b"], ratio_low=low, ratio_high=high)
+    estimate = np.sqrt(frame["ratio_low"] * frame["ratio_high"]).replace(np.inf, 100)
+    text = slower_than_backprop.markdown(frame.assign(ratio_to_backprop=estimate))
+    assert phrase in text
+    assert "Cheapest to 90 %: " in text
+
+
 def test_without_backprop_the_question_stays_unanswered():
     frame = slower_than_backprop.table(planted_suite(["digit_sum"], seeds=2))
     assert frame.empty
@@ -373,3 +439,48 @@ def test_without_backprop_the_question_stays_unanswered():
 )
 def test_a_cell_is_written_to_three_digits_and_a_missing_one_is_empty(value, text):
     assert markdown.text(value) == text
+
+
+def test_success_rates_are_the_hits_of_the_targets_table_with_wilsons_interval(small, timed):
+    rates = success_rate.table(small)
+    steps = of(timed, unit="steps").reset_index(drop=True)
+    assert rates["hits"].tolist() == steps["hits"].tolist()
+    for row in rates.itertuples():
+        low, high = stats.binomtest(row.hits, row.num_seeds).proportion_ci(0.95, "wilson")
+        assert (row.success_rate, row.low, row.high) == pytest.approx((row.hits / row.num_seeds, low, high))
+    assert np.isinf(rates.loc[rates["hits"] == 0, "expected_queries"].dropna()).all()
+    assert (rates["hits"] == 0).any()
+    assert rates["hits"].max() == rates["num_seeds"].max(), "both ends are planted"
+
+
+def test_expected_queries_is_all_that_was_spent_per_arrival(small):
+    rates = of(success_rate.table(small), method="openai_es")
+    row = rates[(rates["hits"] > 0) & (rates["hits"] < rates["num_seeds"])].iloc[0]
+    cell = np.logical_and.reduce([small.reported[column] == row[column] for column in CELL])
+    spent = 0.0
+    for _, run in small.reported[cell].sort_values("step").groupby("seed"):
+        accuracies, costs = run["validation_accuracy"].tolist(), run["queries"].tolist()
+        index = next(
+            (
+                i
+                for i in range(1, len(accuracies) - 1)
+                if min(accuracies[i], accuracies[i + 1]) >= row["target_accuracy"]
+            ),
+            -1,
+        )
+        spent += small.reported[cell]["queries"].max() if run["status"].iloc[-1] == "diverged" else costs[index]
+    assert row["expected_queries"] == pytest.approx(spent / row["hits"])
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((12.34, 8, 19), "12.3 (8–19)"),
+        ((12.34, 8, np.inf), "12.3 (8–∞)"),
+        ((np.inf, 8, np.inf), "> 8"),
+        ((12.34, np.nan, np.nan), "12.3"),
+        ((np.nan, np.nan, np.nan), ""),
+    ],
+)
+def test_an_interval_is_written_one_way_everywhere(interval, text):
+    assert markdown.interval(*interval) == text
