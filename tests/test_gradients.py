@@ -107,10 +107,14 @@ def test_any_whole_numbers_serve_as_targets(gradient, dtype: torch.dtype) -> Non
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_the_gradient_has_the_logits_type(gradient, dtype: torch.dtype) -> None:
-    """So that `logits.backward` takes it."""
     got = gradient(logits=LOGITS.to(dtype))
     assert got.dtype == dtype
     torch.testing.assert_close(got.float(), gradient(logits=LOGITS.to(dtype).float()), rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("shaping", menu.names("shapings"))
+def test_single_and_double_precision_agree(shaping: str) -> None:
+    torch.testing.assert_close(es(LOGITS.double(), shaping=shaping).float(), es(shaping=shaping))
 
 
 @BOTH

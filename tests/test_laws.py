@@ -35,15 +35,6 @@ TARGETS = torch.tensor([3, 1, 0, 0])  # ahead, level, behind, last
 Fitness = Callable[[Tensor], Tensor]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As `jobs` trains: torch's sums may differ in the last bit between one thread and two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def uniform(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 

@@ -118,12 +118,27 @@ def test_where_all_arrived_the_typical_cost_is_the_geometric_mean():
 def test_an_estimate_never_lies_outside_its_interval(n):
     rng = np.random.default_rng(n)
     for _ in range(50):
-        costs = rng.integers(1, 20, n)
+        costs, reference = rng.integers(1, 20, n), rng.integers(1, 20, n)
+        hits, arrived = rng.random(n) < rng.random(), rng.random(n) < rng.random()
         for interval in (
-            cost_interval(costs, rng.random(n) < rng.random()),
-            median_interval(costs, rng.random(n) < rng.random()),
+            cost_interval(costs, hits),
+            median_interval(costs, hits),
+            ratio_interval(costs, hits, reference, arrived),
         ):
             assert np.isnan(interval.low) or interval.low <= interval.estimate <= interval.high
+
+
+def test_a_typical_cost_is_named_only_where_at_least_half_arrived():
+    """If three runs of five gave up early, Kaplan and Meier's median is 8, on the word of one that did not."""
+    costs, late = [1, 2, 3, 8, 9], np.array([False, False, False, True, True])
+    assert median_cost(costs, late) == 8
+    assert cost_interval(costs, late) == (np.inf, 1, np.inf)
+    assert cost_interval(costs[1:], late[1:]) == (8, 2, np.inf)
+
+
+def test_a_method_that_asks_nothing_has_no_cost_however_many_arrived():
+    for hits in ([True] * 3, [True, True, False], [False] * 3):
+        assert np.isnan(cost_interval([np.nan] * 3, hits)).all()
 
 
 def test_ert_charges_the_runs_that_failed_to_those_that_arrived():
@@ -210,13 +225,48 @@ def test_a_paired_ratio_covers_its_truth():
     assert within_five_errors(sum(one.low <= 12 <= one.high for one in found), runs, 0.95)
 
 
-def test_a_ratio_with_runs_that_never_arrived_is_a_lower_bound():
-    ratio = ratio_interval([20, 40, 80], [True, True, False], [10, 10, 10], [True] * 3)
-    assert ratio.estimate == pytest.approx(4)
-    assert 0 < ratio.low < 4
-    assert ratio.high == np.inf
-    later = ratio_interval([20, 40, 800], [True] * 3, [10, 10, 10], [True] * 3)
-    assert later.estimate > ratio.estimate
+def ten_ratios(arrive):
+    """Ratios 1 to 10 to a reference that differs by seed, of which the smallest so many were seen to the end."""
+    reference, ratios = np.array([7, 10, 3, 20, 5, 8, 40, 2, 9, 30]), np.arange(1, 11)
+    return ratio_interval(ratios * reference, ratios <= arrive, reference, np.ones(10))
+
+
+def test_a_ratio_of_which_all_runs_arrived_is_the_geometric_mean():
+    assert ten_ratios(10) == geometric_mean_interval(np.arange(1, 11))
+
+
+def test_one_censored_run_of_ten_leaves_a_median_and_an_interval_closed_above():
+    """The 5th ratio between the 2nd and the 9th, of which only the tenth is not known."""
+    assert ten_ratios(9) == (5, 2, 9)
+
+
+def test_two_to_five_censored_runs_of_ten_leave_a_median_and_an_interval_open_above():
+    for arrive in (8, 7, 6, 5):
+        assert ten_ratios(arrive) == (5, 2, np.inf)
+
+
+def test_six_censored_runs_of_ten_leave_a_lower_bound():
+    for arrive in (4, 1):
+        assert ten_ratios(arrive) == (np.inf, 2, np.inf)
+
+
+def test_a_run_censored_early_counts_as_one_that_may_yet_be_slow():
+    """Ratios 1, 2+, 3, 4+, 5 (+ censored, at the budget 12 over what backprop needed): S = 8/15 at 3, 0 at 5."""
+    reference, ratios, hits = [12, 6, 4, 3, 2], [1, 2, 3, 4, 5], [True, False, True, False, True]
+    found = ratio_interval(np.multiply(ratios, reference), hits, reference, [True] * 5)
+    assert found == (5, 1, np.inf)
+
+
+@pytest.mark.parametrize("budget", [20.0, 14.0])
+def test_a_censored_paired_ratio_covers_its_truth(budget):
+    """Runs end at `budget` times the reference or earlier, seed by seed; the median ratio is 12."""
+    runs, rng = 500, np.random.default_rng(5)
+    reference = np.exp(2 * rng.normal(size=(runs, 10)))
+    costs = 12 * reference * np.exp(0.3 * rng.normal(size=(runs, 10)))
+    ends = budget * reference * rng.uniform(0.7, 1, size=(runs, 10))
+    spent = zip(np.minimum(costs, ends), costs <= ends, reference, strict=True)
+    found = [ratio_interval(cost, hits, other, np.ones(10)) for cost, hits, other in spent]
+    assert sum(one.low <= 12 <= one.high for one in found) >= 0.95 * runs - 5 * np.sqrt(runs * 0.95 * 0.05)
 
 
 def test_seeds_in_which_the_reference_never_arrived_have_no_ratio():

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SMOKE = ("--configfile", "config/smoke.yaml")
 PARTS = ["Snakefile", "workflow", "config", "profiles", "src"]
 
 
@@ -15,9 +16,11 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, folder / part)
+            if not (folder / part).exists():  # else another worker's, which has run already
+                copy(ROOT / part, folder / part)
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command here; standard output and error come back together."""

@@ -139,6 +139,7 @@ def train(given: argparse.Namespace) -> None:
         raise ValueError(reason)
     if not given.learning_rate > 0:
         raise ValueError(f"learning_rate is a number above 0, not {given.learning_rate}")
+    training.settle()
     device = jobs.resolve(given.device)
     images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
     rows = training.train(

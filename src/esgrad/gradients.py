@@ -51,10 +51,13 @@ def es_gradient(
         raise ValueError(reason)
     blackbox = menu.load("blackboxes", "zero_one")
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
+    point = point.to(torch.promote_types(point.dtype, torch.float32))  # half precision has no room for the noise
     variance = point.new_tensor([noise_variance])
+    if not (torch.isfinite(variance) and variance > 0):
+        raise ValueError(f"noise_variance t = {noise_variance!r} is out of the range of {point.dtype}")
     perturbation = Perturbation(draw, [seed], Role.NOISE, step, num_samples, variance)
     fitness = torch.cat([blackbox.fitness(points, targets) for points in perturbation.around(point)], 1)
-    return perturbation.weighted_sum(shape.weights(fitness), point.shape[-1])[0]
+    return perturbation.weighted_sum(shape.weights(fitness), point.shape[-1])[0].to(logits.dtype)
 
 
 def exact_gradient(
@@ -76,7 +79,7 @@ def exact_gradient(
     """
     _check(logits, targets, noise_variance)
     sigma = torch.full_like(targets, noise_variance, dtype=torch.float64).sqrt()
-    log_probability, gradient = theory.log_probability_and_gradient(logits.detach(), targets, sigma)
+    log_probability, gradient = theory.log_probability_and_gradient(logits.detach(), targets.long(), sigma)
     if not log:
         probability = log_probability.exp()
         log_probability, gradient = probability, probability[:, None] * gradient

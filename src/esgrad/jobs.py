@@ -15,11 +15,10 @@ from tqdm import tqdm
 
 from esgrad import data, menu, records
 from esgrad.job import Job
-from esgrad.training import train_cell
+from esgrad.training import settle, train_cell
 
 PARTS = ("records", "tuning", "timing")
 PACKAGES = ("esgrad", "torch", "numba", "numpy", "pandas")
-THREADS = 1  # a constant: sums differ in the last bit between one thread and two
 
 
 def run(job: Job, data_path: Path, out: Path, device: str) -> None:
@@ -28,7 +27,7 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
     Each N is kept when it is done, so that neither a failure at another nor a kill loses it; the next call goes on
     from there. Raises RuntimeError, after all others have run, if an N failed.
     """
-    torch.set_num_threads(THREADS)
+    settle()
     device = resolve(device)
     images = menu.load("blackboxes", job.blackbox).prepare(data.load(data_path))
     kept, failed = records.kept_cells(job, out), []

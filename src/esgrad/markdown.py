@@ -63,14 +63,9 @@ def number(value: float) -> str:
 
 
 def interval(estimate: float, low: float, high: float) -> str:
-    """`estimate (low–high)`; `> low` for an estimate beyond all that was spent; nothing for NaN."""
+    """`12.3 (8–19)`; `12.3 (8–∞)` where censored runs leave it open; `> 8` for estimate inf; nothing for NaN."""
     if np.isnan(estimate):
         return ""
     if np.isinf(estimate):
         return f"> {number(low)}"
     return number(estimate) if np.isnan(low) else f"{number(estimate)} ({number(low)}–{number(high)})"
-
-
-def ratio(estimate: float, low: float, high: float) -> str:
-    """Like `interval`, but with runs that never arrived (high = inf) a lower bound, `> estimate`."""
-    return f"> {number(estimate)}" if np.isinf(high) else interval(estimate, low, high)

@@ -76,7 +76,7 @@ def _cell(
         expected = [module.expects(noise, p, num_samples) for p in probability.tolist()]
         reference = expected[0][0] if expected[0] else "smoothed"
         exact = log_gradient if reference == "log_smoothed" else probability[:, None] * log_gradient
-        factor = torch.tensor([pair[1] if pair else math.nan for pair in expected], dtype=torch.float64)
+        factor = torch.tensor([pair[1] if pair else 1.0 for pair in expected], dtype=torch.float64)
         yield {
             "logit_dim": logit_dim,
             "num_samples": num_samples,
@@ -118,7 +118,7 @@ def moments(estimates: Tensor, reference: Tensor) -> dict[str, float]:
     square = reference.square().sum(-1)  # [B]
     lengths = estimates.norm(dim=-1) * square.sqrt()  # [n, B]
     products = (estimates * reference).sum(-1)
-    cosine = torch.where(lengths > 0, products / lengths.clamp(min=1e-300), 0.0)
+    cosine = (products / lengths).masked_fill(lengths == 0, 0.0)
     bias = squared_mean(estimates - reference) / square  # [B]
     variance = (estimates.square().sum(-1).mean(0) - squared_mean(estimates)) / square
     mean_bias = float(bias.mean())

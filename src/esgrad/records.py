@@ -58,8 +58,9 @@ QUALITY_COLUMNS = [
     "num_examples",
 ]
 """`cosine`: mean over examples and draws of the cosine to the reference (0 for an estimate that is 0).
-`relative_bias`: root of the mean over examples of |E g − c·reference|²/|c·reference|², c the factor `expects` names;
-negative where the U-statistic is (no bias seen). `variance`: tr Var g over |c·reference|², the mean over examples."""
+`relative_bias`: root of the mean over examples of |E g − c·reference|²/|c·reference|², c the factor `expects` names
+(where it promises nothing: 1, on ∇p); negative where the U-statistic is (no bias seen). `variance`: tr Var g over
+|c·reference|², the mean over examples."""
 
 
 def frame(job: Job, rows: list[dict[str, Any]]) -> pd.DataFrame:

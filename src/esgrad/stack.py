@@ -39,7 +39,9 @@ class Stack:
         return vmap(members)(self.unflatten(vectors), images).flatten(3)
 
     def _one(self, parameters: Sequence[Tensor], images: Tensor) -> Tensor:
-        return functional_call(self.network, dict(zip(self.names, parameters, strict=True)), images)
+        each = images.flatten(0, -4)  # [n, C, H, W]: a network sees images, one by one or side by side
+        logits = functional_call(self.network, dict(zip(self.names, parameters, strict=True)), each)
+        return logits.unflatten(0, images.shape[:-3])
 
 
 Build = Callable[[], nn.Module]

@@ -107,11 +107,16 @@ def cost_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
     """The typical cost of arriving: the median over seeds, low ≤ estimate ≤ high.
 
     Where every run arrived: the geometric mean, which is the median if costs are log-normal, with Student's t
-    on the logs. Where some were censored: `median_interval`, with estimate inf if more than half never
-    arrived; then `> low` is what may be said, and where none arrived `low` is the budget.
+    on the logs. Where some were censored: `median_interval`, but with estimate inf if more than half never
+    arrived; then `> low` is what may be said, and where none arrived `low` is the budget. (Kaplan and Meier
+    would name a median there if some runs were censored early, and it could be the luck of one late arrival.)
     """
     costs, hits = _runs(costs, hits)
-    return geometric_mean_interval(costs) if hits.all() else median_interval(costs, hits)
+    if hits.all():
+        return geometric_mean_interval(costs)
+    interval = median_interval(costs, hits)
+    told = 2 * hits.sum() >= len(hits) or np.isnan(interval.estimate)
+    return interval if told else interval._replace(estimate=np.inf)
 
 
 def expected_running_time(costs: ArrayLike, hits: ArrayLike) -> float:
@@ -152,19 +157,15 @@ def geometric_mean_interval(values: ArrayLike) -> Interval:
 def ratio_interval(
     costs: ArrayLike, hits: ArrayLike, reference_costs: ArrayLike, reference_hits: ArrayLike
 ) -> Interval:
-    """How many times the reference's cost: geometric mean over pairs, Student's t on the log-ratios.
+    """How many times the reference's cost: `cost_interval` of the paired ratios.
 
     All four are [pairs], a seed each, so that what a seed's split, start and batches do to both falls out.
-    A pair whose reference never arrived has no ratio and is left out, for every method alike. A run that
-    never arrived stands at what it spent: estimate and low are then lower bounds and high = inf.
+    A pair whose reference never arrived has no ratio and is left out, for every method alike. The ratio of a
+    run that never arrived is censored at what it spent over what the reference needed.
     """
     costs, hits = _runs(costs, hits)
-    reference_costs, reference_hits = _runs(reference_costs, reference_hits)
-    if not reference_hits.any():
-        return NOTHING
-    interval = geometric_mean_interval(costs[reference_hits] / reference_costs[reference_hits])
-    bounded = hits[reference_hits].all() or np.isnan(interval.estimate)
-    return interval if bounded else interval._replace(high=np.inf)
+    reference_costs, arrived = _runs(reference_costs, reference_hits)
+    return cost_interval(costs[arrived] / reference_costs[arrived], hits[arrived])
 
 
 def progress_levels(initial: ArrayLike, final: ArrayLike, fractions: Sequence[float]) -> dict[float, float]:

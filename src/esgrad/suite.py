@@ -7,6 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from esgrad import config as configuration
+from esgrad import records
+from esgrad.job import FIRST_TUNING_SEED
+
 CELL = [
     "experiment",
     "dataset",
@@ -19,9 +23,6 @@ CELL = [
     "noise_variance",
 ]
 """The columns that tell one cell from another; group by them with `dropna=False`."""
-
-FIRST_TUNING_SEED = 1000
-"""Seeds from here on serve tuning and the target levels; what is reported comes from the seeds below."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,6 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
     `partial` makes do with the records there are, finished cells of failed jobs included; `current` refuses records
     made by other sources than these. Raises ValueError or OSError, in one line, for a missing or damaged record.
     """
-    from esgrad import config as configuration
-    from esgrad import records
-
     config = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
     jobs = configuration.jobs(config)
     skipped = [

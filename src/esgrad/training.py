@@ -25,6 +25,13 @@ Group = tuple[float | None, float]
 """What runs of one seed in a stack differ in: (t, learning rate)."""
 
 
+def settle() -> None:
+    """Make this process's sums the same everywhere: one thread, whose number they depend on in the last bit, and no
+    oneDNN, whose convolutions depend on what else is in the stack (as fast without it, measured)."""
+    torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(False)
+
+
 @dataclass
 class Cell:
     """What training one N of a job gave: the reported runs' rows, the tuning runs', and seconds."""
@@ -132,8 +139,8 @@ def train(
 
     def rows(step: int, last: bool) -> Iterator[dict[str, Any]]:
         nonlocal alive
-        finite = torch.isfinite(stack.flat()).all(1)
         judged = evaluate(stack, blackbox, images, group, test=last)
+        finite = torch.isfinite(stack.flat()).all(1) & judged["finite"]
         for run in alive.nonzero()[:, 0].tolist():
             t, learning_rate = groups[run % group]
             ok = bool(finite[run])
@@ -176,7 +183,7 @@ def train(
 def schedule(price: costs.Costs, per_decade: int) -> Iterator[int]:
     """The steps that first reach the points of a geometric grid of queries (of examples, where there are none)."""
     unit = price.examples if math.isnan(price.queries) else price.queries
-    step, point = 0, math.floor(math.log10(unit) * per_decade)
+    step, point = 0, math.floor(math.log10(unit) * per_decade) - 1
     while True:
         point += 1
         reached = math.ceil(10 ** (point / per_decade) / unit - 1e-9)
@@ -229,24 +236,31 @@ class Images:
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, list[Any]]:
+def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, Any]:
     """Accuracy of each run on its validation set (and, at the end, its test set), and the classes never predicted."""
-    predicted, correct = _predictions(stack, blackbox, images, images.validation, group)
+    predicted, correct, finite = _predictions(stack, blackbox, images, images.validation, group)
     labels = max(images.num_classes, int(predicted.max()) + 1)  # logits that no label uses can be predicted, too
     ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(1, predicted, True)
     dead = (~ever[:, : images.num_classes]).sum(1)
-    result = {"validation": correct.double().mean(1).tolist(), "dead": dead.tolist()}
+    result = {"validation": correct.double().mean(1).tolist(), "dead": dead.tolist(), "finite": finite}
     if test:
         result["test"] = _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
     return result
 
 
-def _predictions(stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int) -> tuple[Tensor, Tensor]:
-    """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both."""
+def _predictions(
+    stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both.
+
+    The third, [R], says whether all logits were finite: argmax would judge the others all the same.
+    """
     per_image = len(part) * group * math.prod(images.images.shape[1:])
-    predicted = [
-        blackbox.predict(stack(images.pixels(index).repeat_interleave(group, 0)))
-        for index in part.split(max(1, EVALUATION_CHUNK // per_image), 1)
-    ]
+    predicted, finite = [], []
+    for index in part.split(max(1, EVALUATION_CHUNK // per_image), 1):
+        logits = stack(images.pixels(index).repeat_interleave(group, 0))
+        predicted.append(blackbox.predict(logits))
+        finite.append(torch.isfinite(logits).flatten(1).all(1))
     labels = torch.cat(predicted, 1)
-    return labels, labels == images.targets[part].repeat_interleave(group, 0)
+    correct = labels == images.targets[part].repeat_interleave(group, 0)
+    return labels, correct, torch.stack(finite).all(0)

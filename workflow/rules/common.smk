@@ -43,6 +43,11 @@ def module_sources(*starts):
     return [os.path.relpath(path) for path in sources.closure(starts)]
 
 
+def labels(kind, name, shown):
+    """What the report's list says of a figure or table; of `shown` it makes a switch."""
+    return {kind.removesuffix("s"): name.replace("_", " "), "what it says": menu.summary(kind, name), "shown as": shown}
+
+
 wildcard_constraints:
     job="|".join(map(re.escape, JOBS)) or "none",
     table="|".join(menu.names("tables")),

@@ -13,10 +13,15 @@ rule figure:
         svg=report(
             f"{RESULTS}/figures/{{figure}}.svg",
             category="Figures",
-            labels={"figure": "{figure}"},
-            caption="../report/{figure}.rst",
+            labels=lambda wildcards: labels("figures", wildcards.figure, "picture"),
+            caption="../report/figure.rst",
         ),
-        csv=f"{RESULTS}/figures/{{figure}}.csv",
+        csv=report(
+            f"{RESULTS}/figures/{{figure}}.csv",
+            category="Figures",
+            labels=lambda wildcards: labels("figures", wildcards.figure, "spreadsheet (CSV)"),
+            caption="../report/figure.rst",
+        ),
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     resources:

@@ -1,6 +1,6 @@
 # From records to tables, and the seconds they took, which lie apart as no two machines agree on them.
 
-TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=menu.names("tables"), kind=["csv", "md"])
+TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=menu.names("tables"), kind=["csv", "html", "md"])
 TIMINGS = expand(f"{RESULTS}/timings/{{name}}.csv", name=["seconds", "provenance"])
 RECORDS = expand(f"{RESULTS}/runs/{{job}}/{{part}}.parquet", job=JOBS, part=["records", "tuning"])
 SUITE = f"{RESULTS}/suite.json"
@@ -26,11 +26,16 @@ rule tables:
         suite=SUITE,
     output:
         expand(f"{RESULTS}/tables/{{table}}.md", table=menu.names("tables")),
-        report(
-            expand(f"{RESULTS}/tables/{{table}}.csv", table=menu.names("tables")),
-            category="Tables",
-            caption="../report/tables.rst",
-        ),
+        [
+            report(
+                f"{RESULTS}/tables/{table}.{kind}",
+                category="Tables",
+                labels=labels("tables", table, shown),
+                caption="../report/tables.rst",
+            )
+            for table in menu.names("tables")
+            for kind, shown in [("html", "page"), ("csv", "spreadsheet (CSV)")]
+        ],
     log:
         f"{RESULTS}/logs/tables.log",
     resources:

@@ -1,4 +1,4 @@
-"""Learning curves: validation error against what it cost, a line a method, a band of Student's t interval."""
+"""Learning curves: validation error against what it cost, a line a method and N, a band of Student's t interval."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ def draw(records: pd.DataFrame, title: str) -> style.Drawing:
             _panel(axes, part[part["unit"] == unit], unit)
         row[0].set_title(name)
         row[0].set_ylabel(style.AXES["validation_error"])
+    above_zero = frame.loc[frame["validation_error"] > 0, "validation_error"]
+    grid[0][0].set_ylim(0.7 * above_zero.min() if len(above_zero) else 0.01, 1.05)  # of all panels, which share it
     style.legend(figure, title=_select.samples(records))
     crosses = "×: a seed diverged · " if frame["cut"].any() else ""
     style.footnote(figure, records, f"line: mean, band: {style.INTERVAL}", f"{crosses}{style.COUNTS}")
@@ -45,11 +47,19 @@ def _panel(axes: Axes, frame: pd.DataFrame, unit: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for label, look, line in _select.lines(frame):
-        _line(axes, label, look, line)
+        _line(axes, label, look | _strength(frame, line), line)
     style.ticks(axes, "y", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1))
-    above_zero = frame.loc[frame["validation_error"] > 0, "validation_error"]
-    axes.set_ylim(0.7 * above_zero.min() if len(above_zero) else 0.01, 1.05)
     axes.set_xlabel(style.AXES[unit])
+
+
+def _strength(frame: pd.DataFrame, line: pd.DataFrame) -> dict:
+    """A thinner line and a hollow or half-full marker for all but the largest N that the line's method has here."""
+    several = sorted(frame.loc[frame["method"] == line["method"].iloc[0], "num_samples"].dropna().unique())
+    place = several.index(line["num_samples"].iloc[0]) if len(several) > 1 else len(several) - 1
+    if place == len(several) - 1:
+        return {}
+    hollow = {"markerfacecolor": "white"} if place == 0 else {"fillstyle": "bottom", "markerfacecoloralt": "white"}
+    return {"linewidth": 0.8 + 0.6 * place / (len(several) - 1)} | hollow
 
 
 def _line(axes: Axes, label: str, look: dict, line: pd.DataFrame) -> None:

@@ -1,9 +1,10 @@
 """How many times backprop's cost: the ratio at 90 % of backprop's progress, in steps, queries and forward passes.
 
 A row for each method and N of the headline. A dot is the geometric mean of the seeds' ratios, the bar Student's t
-interval on their logs; a hollow dot with an arrow is a lower bound, because some runs ended before they arrived.
-Lines stand at 1 (backprop) and at the 1,000 of OpenAI's announcement (2017): ES on MNIST "can be as much as 1,000
-times slower than using backpropagation".
+interval on their logs; where runs ended before they arrived, the median between two order statistics, the bar ending
+in an arrow if nothing bounds it from above. A hollow dot is a lower bound: fewer than half of the runs arrived. Lines
+stand at 1 (backprop) and at the 1,000 of OpenAI's announcement (2017): ES on MNIST "can be as much as 1,000 times
+slower than using backpropagation".
 """
 
 from typing import Any
@@ -26,14 +27,14 @@ NOTHING = "No cost can be compared with backprop's: its runs are missing or neve
 UNITS = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}
 COLUMNS = [
     *(*runs.COLUMNS, "label", "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
-    *("ratio_to_backprop", "ratio_low", "ratio_high", "lower_bound"),
+    *("ratio_to_backprop", "ratio_low", "ratio_high", "lower_bound", "dot"),
 ]
-VALUE = "ratio_to_backprop"
+VALUE = "dot"
 
 
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
-    """The figure, and a row per dot, from the top down; `lower_bound`: the ratio is larger than the dot says."""
+    """The figure, and a row per dot, from the top down; `lower_bound`: the ratio lies beyond its `dot`."""
     name = _select.experiment(suite, "headline", "method")
     frame = _select.table(targets, suite, name)
     frame = frame[(frame["target"] == _target(frame)) & (frame["method"] != "backprop")]
@@ -41,19 +42,20 @@ def draw(suite: Suite) -> style.Drawing:
     if frame.empty:
         return style.words(TITLE, NOTHING, COLUMNS)
     frame = _placed(_select.labelled(frame, by=["blackbox", "noise_variance"]))
-    frame = frame.assign(lower_bound=np.isinf(frame["ratio_high"]))
+    beyond = np.isinf(frame["ratio_to_backprop"])
+    frame = frame.assign(lower_bound=beyond, dot=frame["ratio_to_backprop"].mask(beyond, frame["ratio_low"]))
     height = 0.9 + 0.19 * (frame["y"].max() + 1)
     figure, grid = style.canvas(1, len(UNITS), 3.1, height, TITLE, sharey=True, sharex=True)
     for axes, unit in zip(grid[0], UNITS, strict=True):
         shown = frame[frame["unit"] == unit]
-        _panel(axes, shown, frame["ratio_to_backprop"].max())
+        _panel(axes, shown)
         _silent(axes, frame, shown)
         axes.set_title(f"in {UNITS[unit]}")
+    grid[0][0].set_xlim(_span(frame))
     _names(grid[0][0], frame)
     _legend(figure, grid[0][0])
     level = f"to {100 * float(frame['target'].iloc[0].split()[1]):g} % of backprop's progress"
-    bar = "dot: geometric mean, bar: 95 % Student t interval on log-ratios of seeds"
-    style.footnote(figure, _select.reported(suite, name), f"{level} · {bar}", style.COUNTS)
+    style.footnote(figure, _select.reported(suite, name), f"{level} · {_bars(frame)}", style.COUNTS)
     return figure, frame[COLUMNS]
 
 
@@ -76,9 +78,24 @@ def _placed(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(y=row + air)
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, most: float) -> None:
+def _bars(frame: pd.DataFrame) -> str:
+    """What dot and bar are, in words."""
+    words = "dot: geometric mean, bar: 95 % Student t interval on log-ratios of seeds"
+    if not frame["censored"].any():
+        return words
+    words += "; where runs were censored (k/n arrived): median, 95 % interval of order statistics, → open above"
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")  # no line begins with it
+
+
+def _span(frame: pd.DataFrame) -> tuple[float, float]:
+    """Where the axis begins and ends: with room for an arrow; a bar of few seeds may be so long that it runs out."""
+    low, high = frame["ratio_low"].min(), frame["ratio_high"].replace(np.inf, np.nan).max()
+    least, most = frame["dot"].min(), frame["dot"].max()
+    return 0.6 * np.nanmin([1, least, max(low, least / 30)]), 12 * np.nanmax([CLAIM, most, min(high, 30 * most)])
+
+
+def _panel(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(0.6 * min(1, frame["ratio_to_backprop"].min()), 8 * max(CLAIM, most))
     for value, line in ((1, "-"), (CLAIM, "--")):
         axes.axvline(value, color=LINE, linestyle=line, linewidth=1.2, zorder=0.5)
     for row in frame.itertuples():
@@ -91,17 +108,27 @@ def _panel(axes: Axes, frame: pd.DataFrame, most: float) -> None:
 
 
 def _dot(axes: Axes, row: Any) -> None:
-    colour, place = style.colour(row.method), (row.ratio_to_backprop, row.y)
+    """The dot, its bar, an arrow where nothing bounds the ratio from above, and k/n where runs were censored."""
+    colour = style.colour(row.method)
     look = {"color": colour, "marker": style.look(row.method)["marker"], "linestyle": ""}
-    if row.lower_bound:
-        arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3, "linewidth": 1.3}
-        away: dict[str, Any] = {"xytext": (22, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(f" {row.hits}/{row.num_seeds}", place, arrowprops=arrow, fontsize=6.5, color=style.GREY, **away)
-        axes.plot(*place, markerfacecolor="white", **look)
-        return
-    axes.plot(*place, **look)
+    axes.plot(row.dot, row.y, markerfacecolor="white" if row.lower_bound else colour, **look)
+    end = row.ratio_high if np.isfinite(row.ratio_high) else row.dot
     if pd.notna(row.ratio_low):
-        axes.hlines(row.y, row.ratio_low, row.ratio_high, color=colour)
+        axes.hlines(row.y, row.ratio_low, end, color=colour)
+    if row.censored:
+        open_above = np.isinf(row.ratio_high)
+        arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3, "linewidth": 1.5}
+        axes.annotate(
+            f" {row.hits}/{row.num_seeds}",
+            (end, row.y),
+            (22 if open_above else 1, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6.5,
+            color=style.GREY,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
+            arrowprops=arrow if open_above else None,
+        )
 
 
 def _names(axes: Axes, frame: pd.DataFrame) -> None:
@@ -130,7 +157,7 @@ def _silent(axes: Axes, frame: pd.DataFrame, shown: pd.DataFrame) -> None:
 
 def _legend(figure: Figure, axes: Axes) -> None:
     axes.plot([], [], "o-", color=style.GREY, label="ratio, 95 % interval")
-    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="→ lower bound, k/n seeds arrived")
+    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="lower bound: fewer than half arrived")
     axes.plot([], [], "--", color=LINE, label="“1,000 times slower”, OpenAI 2017")
     handles, words = axes.get_legend_handles_labels()
     figure.legend(handles, words, loc="outside upper right", ncols=3, handlelength=2, columnspacing=1.2, fontsize=8)

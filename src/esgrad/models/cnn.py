@@ -11,17 +11,11 @@ KERNEL = 5
 
 
 def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
-    """A network from images [B, C, H, W] (or [B, k, C, H, W], read one by one) to logits [..., K]."""
+    """A network from images [n, C, H, W] to logits [n, K]."""
     from torch import nn
 
-    class EachImage(nn.Sequential):
-        """Convolutions take one axis of images: fold the others into it and unfold the logits."""
-
-        def forward(self, images):  # type: ignore[no-untyped-def]
-            return super().forward(images.flatten(0, -4)).unflatten(0, images.shape[:-3])
-
     first, second = CHANNELS
-    return EachImage(
+    return nn.Sequential(
         nn.Conv2d(shape[0], first, KERNEL, padding=KERNEL // 2),
         nn.ReLU(),
         nn.MaxPool2d(2),

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
-    """A network from images [..., C, H, W] to logits [..., K]; `hidden_size` has no meaning here."""
+    """A network from images [n, C, H, W] to logits [n, K]; `hidden_size` has no meaning here."""
     from torch import nn
 
-    return nn.Sequential(nn.Flatten(-3), nn.Linear(prod(shape), logit_dim))
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), logit_dim))
 
 
 def num_parameters(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> int:

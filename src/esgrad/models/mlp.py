@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
-    """A network from images [..., C, H, W] to logits [..., K]."""
+    """A network from images [n, C, H, W] to logits [n, K]."""
     from torch import nn
 
     return nn.Sequential(
-        nn.Flatten(-3), nn.Linear(prod(shape), hidden_size), nn.ReLU(), nn.Linear(hidden_size, logit_dim)
+        nn.Flatten(), nn.Linear(prod(shape), hidden_size), nn.ReLU(), nn.Linear(hidden_size, logit_dim)
     )
 
 

@@ -17,8 +17,8 @@ NEEDS_NONNEGATIVE = True
 def weights(fitness: Tensor) -> Tensor:
     """Fitness [R, N, M], none of it negative, to weights [R, N, M]."""
     total = fitness.sum(1, keepdim=True)
-    some = total > 0
-    return (fitness / total.masked_fill(~some, 1.0) - 1 / fitness.shape[1]).masked_fill(~some, 0.0)
+    none = total == 0  # not "total ≤ 0": a NaN stays one
+    return (fitness / total.masked_fill(none, 1.0) - 1 / fitness.shape[1]).masked_fill(none, 0.0)
 
 
 def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:

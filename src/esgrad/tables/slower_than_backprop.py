@@ -6,12 +6,14 @@ best N alone: `supported` if some method's whole interval to some target lies at
 if every method's to every target lies below, else `undecided`.
 
 `best` marks, for a method on a black box, a target and a unit, the setting with the fewest censored runs and
-then the smallest ratio; none where no run arrived, and then a verdict looks at all of them. The best is picked
-on the runs it is reported on, which flatters it.
+then the smallest ratio; none where no run arrived at any N, and then a verdict looks at the N whose ratio has the
+smallest lower bound. The best is picked on the runs it is reported on, which flatters it. Ratios and intervals are
+those of `esgrad.statistics.ratio_interval`.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import pandas as pd
@@ -32,13 +34,19 @@ of arXiv 1703.03864. It names no protocol: neither N, σ, network nor the unit o
 
 **How many times backprop's steps, queries and forward passes does an evolution strategy need?**
 """
+_WORDS = f"""\
+Levels are shares of backprop's progress; brackets hold 95 % intervals, open ("∞", "more than") where runs ended \
+before they arrived. *Supported*: an interval lies wholly at or above {CLAIM:,}; *contradicted*: all lie below; \
+*undecided*: neither.
+"""
+_RESTS_ON = {"supported": "Shown by", "contradicted": "Dearest:", "undecided": "Left open by"}
 _TASK = ["dataset", "model", "logit_dim", "batch_size"]
 _SETTING = ["method", "blackbox", "num_samples", "noise_variance"]
 _COLUMNS = [
     *("experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size"),
     *("method", "space", "num_samples", "noise_variance"),
     *("target", "target_accuracy", "unit", "num_seeds", "hits", "censored", "num_pairs"),
-    *("ratio_to_backprop", "ratio_low", "ratio_high", "best"),
+    *(*targets.RATIO, "best"),
 ]
 _COUNTED = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}
 
@@ -57,7 +65,7 @@ def table(suite: Suite) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The quotation, the verdict, a sentence for each method at its best, and a table of all settings."""
+    """The quotation, the verdicts, a sentence for each method at its best, and a table of all settings."""
     if frame.empty:
         return f"{_QUOTATION}\nUnanswered: no evolution strategy ran beside backprop on the same task.\n"
     parts = [_QUOTATION]
@@ -68,10 +76,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def verdict(rows: pd.DataFrame) -> str:
     """What one unit's intervals say about "as much as 1,000 times" (see the module)."""
-    intervals = _at_best(rows).groupby(["method", "blackbox", "target"])
-    if (intervals["ratio_low"].min(skipna=False) >= CLAIM).any():
+    intervals = _at_best(rows)
+    if (intervals["ratio_low"] >= CLAIM).any():
         return "supported"
-    return "contradicted" if (intervals["ratio_high"].max(skipna=False) < CLAIM).all() else "undecided"
+    return "contradicted" if (intervals["ratio_high"] < CLAIM).all() else "undecided"
 
 
 def _experiment(suite: Suite) -> str:
@@ -87,34 +95,38 @@ def _spaces(suite: Suite) -> pd.DataFrame:
 
 def _cheapest(frame: pd.DataFrame, per: list[str]) -> pd.DataFrame:
     """For each of `per` the row with the fewest censored runs, then the smallest ratio, if a run arrived."""
-    arrived = frame[frame["hits"] > 0].sort_values(["censored", "ratio_to_backprop"], kind="stable")
-    return arrived.drop_duplicates(per)
+    order = ["censored", "ratio_to_backprop", "ratio_low"]
+    return frame[frame["hits"] > 0].sort_values(order, kind="stable").drop_duplicates(per)
 
 
 def _at_best(rows: pd.DataFrame) -> pd.DataFrame:
-    """One unit's best settings, and all settings of a method where none arrived at a target."""
-    return rows[rows["best"] | ~rows.groupby(["method", "blackbox", "target"])["best"].transform("any")]
+    """One unit's best settings: one for a method on a black box and a target, arrived or not."""
+    order = rows.sort_values(["best", "ratio_low"], ascending=[False, True], kind="stable")
+    return order.drop_duplicates(["method", "blackbox", "target"])
 
 
 def _verdict(task: dict[str, Any], rows: pd.DataFrame) -> str:
-    paragraph = ""
-    for space, there in rows.groupby("space", sort=False):
-        answers = [_answer(str(unit), group) for unit, group in there.groupby("unit", sort=False)]
-        paragraph += f" With noise at the {space}, N at its best: {'; '.join(answers)}."
     where = "{dataset}, {model}, K = {logit_dim}, B = {batch_size}".format(**task)
-    return f"**Verdict** ({where}), in times backprop's.{paragraph}\n"
+    lines = [
+        f"- Noise at the {space}, {_COUNTED[str(unit)]}: **{verdict(group)}**. {_range(group)}"
+        for space, there in rows.groupby("space", sort=False)
+        for unit, group in there.groupby("unit", sort=False)
+    ]
+    return "\n".join([f"**Verdict** ({where}), in times backprop's, each method at its best N:\n", *lines, "", _WORDS])
 
 
-def _answer(unit: str, rows: pd.DataFrame) -> str:
-    """In one unit: the cheapest way to the hardest target, the dearest to any, and what follows."""
+def _range(rows: pd.DataFrame) -> str:
+    """In one unit: the cheapest way to the hardest target, and the interval on which the verdict rests."""
     hardest = rows[rows["target_accuracy"] == rows["target_accuracy"].max()]
-    settings = _at_best(rows)
-    cheapest, dearest = _cheapest(hardest, ["unit"]), settings.loc[settings["ratio_to_backprop"].idxmax()]
-    at_least = f"nothing arrives at {_goal(hardest.iloc[0])}"
-    if len(cheapest):
-        at_least = f"from {_times(cheapest.iloc[0])} to {_goal(hardest.iloc[0])} by {_setting(cheapest.iloc[0])}"
-    at_most = f"up to {_times(dearest)} to {_goal(dearest)} by {_setting(dearest)}"
-    return f"{_COUNTED[unit]}, {at_least}, {at_most}: **{verdict(rows)}**"
+    goal, answer = _goal(hardest.iloc[0]), verdict(rows)
+    least = "".join(f"Cheapest to {goal}: {_case(row)}." for _, row in _cheapest(hardest, ["unit"]).iterrows())
+    ends = ["ratio_low", "ratio_high"] if answer == "supported" else ["ratio_high", "ratio_low"]
+    witness = _at_best(rows).sort_values(ends, kind="stable", na_position="first").iloc[-1]
+    return f"{least or f'No method arrives at {goal}.'} {_RESTS_ON[answer]} {_case(witness)} to {_goal(witness)}."
+
+
+def _case(row: Any) -> str:
+    return f"{_setting(row)}, {_times(row)}"
 
 
 def _sections(rows: pd.DataFrame) -> Iterator[str]:
@@ -142,7 +154,7 @@ def _sentence(units: pd.DataFrame) -> str:
 
 def _all_settings(rows: pd.DataFrame) -> str:
     """A line for each setting and target, a column for each unit."""
-    ratios = list(map(md.ratio, rows["ratio_to_backprop"], rows["ratio_low"], rows["ratio_high"]))
+    ratios = list(starmap(md.interval, rows[targets.RATIO].to_numpy()))
     keys = [*_SETTING, "target", "num_pairs", "censored"]
     lines = [
         dict(zip(keys, key, strict=True)) | dict(zip(group["unit"].map(_COUNTED), group["ratio"], strict=True))
@@ -152,8 +164,7 @@ def _all_settings(rows: pd.DataFrame) -> str:
 
 
 def _times(row: Any) -> str:
-    ratio = md.ratio(row["ratio_to_backprop"], row["ratio_low"], row["ratio_high"])
-    return f"{ratio.replace('> ', 'more than ')} times"
+    return f"{md.interval(*row[targets.RATIO]).replace('> ', 'more than ')} times"
 
 
 def _setting(row: Any) -> str:

@@ -2,11 +2,14 @@
 
 A cost is read at the evaluation that shows the arrival: up to one step of the schedule too high, which a ratio
 cancels on average, and where all seeds agree the interval has no width though the schedule has. `estimate`,
-`low` and `high` are those of `esgrad.statistics.cost_interval`; the ratio is paired by seed (`ratio_interval`)
-with the backprop runs of `esgrad.runs.backprop`. Progress is backprop's: without its runs on the same task there
-are no such rows and no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
+`low` and `high` are those of `esgrad.statistics.cost_interval`: geometric mean and Student's t where all runs
+arrived, the median between order statistics where some were censored (`high` inf if too many were), estimate inf
+where more than half were. The ratio is the same of the runs' ratios, seed by seed, to the backprop runs of
+`esgrad.runs.backprop` (`ratio_interval`). Progress is backprop's: without its runs on the same task there are no
+such rows and no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
 """
 
+from itertools import starmap
 from typing import Any
 
 import pandas as pd
@@ -17,9 +20,10 @@ from esgrad.runs import targets as levels
 from esgrad.statistics import NOTHING, cost_interval, ratio_interval
 from esgrad.suite import FIRST_TUNING_SEED, Suite
 
+_COST, RATIO = ["estimate", "low", "high"], ["ratio_to_backprop", "ratio_low", "ratio_high"]
 _COLUMNS = [
     *(*COLUMNS, "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
-    *("estimate", "low", "high", "ratio_to_backprop", "ratio_low", "ratio_high"),
+    *(*_COST, *RATIO),
 ]
 
 
@@ -41,10 +45,10 @@ def compared(suite: Suite) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The table with each interval in one column; `> x` where a figure is only known to exceed x."""
-    shown = frame.drop(columns=["estimate", "low", "high", "ratio_to_backprop", "ratio_low", "ratio_high"])
-    shown["cost"] = list(map(md.interval, frame["estimate"], frame["low"], frame["high"]))
-    shown["times backprop"] = list(map(md.ratio, frame["ratio_to_backprop"], frame["ratio_low"], frame["ratio_high"]))
+    """The table with each interval in one column, as `esgrad.markdown.interval` writes it."""
+    shown = frame.drop(columns=[*_COST, *RATIO])
+    shown["cost"] = list(starmap(md.interval, frame[_COST].to_numpy()))
+    shown["times backprop"] = list(starmap(md.interval, frame[RATIO].to_numpy()))
     return md.markdown(shown)
 
 
@@ -55,21 +59,15 @@ def _units(named: dict[str, Any], runs: pd.DataFrame, reference: pd.DataFrame) -
     rows = []
     for unit in UNITS:
         asked = runs[unit].notna().all()
-        estimate, low, high = cost_interval(runs[unit], runs["hit"]) if asked else NOTHING
-        ratio, ratio_low, ratio_high = ratio_interval(
-            pairs[unit], pairs["hit"], pairs[f"{unit}_backprop"], pairs["hit_backprop"]
-        )
+        cost = cost_interval(runs[unit], runs["hit"]) if asked else NOTHING
+        ratio = ratio_interval(pairs[unit], pairs["hit"], pairs[f"{unit}_backprop"], pairs["hit_backprop"])
         rows.append(
             {
                 **named,
                 "unit": unit,
                 **count,
-                "estimate": estimate,
-                "low": low,
-                "high": high,
-                "ratio_to_backprop": ratio,
-                "ratio_low": ratio_low,
-                "ratio_high": ratio_high,
+                **dict(zip(_COST, cost, strict=True)),
+                **dict(zip(RATIO, ratio, strict=True)),
                 "num_pairs": int(pairs["hit_backprop"].sum()),
             }
         )

@@ -1,0 +1,78 @@
+"""The smoke suite on a real Slurm node: the shipped profile submits it, and its tables are those of a local run."""
+
+import os
+import re
+import sys
+
+import pytest
+
+from esgrad import config as configuration
+from esgrad import menu
+from tests import slurm_node
+from tests.workflow import ROOT, SMOKE, Checkout
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
+# What a cluster without an accounting database needs, in the words of profiles/slurm, and a partition of our choice.
+ON_THIS_CLUSTER = (
+    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"),
+    *("--set-resources", "train:slurm_partition=other"),
+)
+COLUMNS = ["state", "partition", "minutes", "memory", "cpus", "comment"]
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory):
+    """A checkout whose smoke suite ran through Slurm, what Snakemake said and what Slurm knows of the jobs."""
+    if reason := slurm_node.lacking():
+        pytest.skip(reason)
+    made = Checkout(tmp_path_factory.mktemp("submitted"))
+    cpus = max(2, os.cpu_count() or 1)
+    with slurm_node.node(tmp_path_factory.mktemp("slurm"), cpus, memory=4000 * cpus) as environment:
+        snakemake = (sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm")
+        said = made.run(*snakemake, *SMOKE, *ON_THIS_CLUSTER, **environment)
+        rows = slurm_node.run("squeue", "--states=all", "--noheader", "-o", "%T|%P|%l|%m|%C|%k", **environment)
+    jobs = [dict(zip(COLUMNS, row.split("|"), strict=True)) for row in rows.splitlines()]
+    assert said.returncode == 0, said.stdout[-5000:] + rows
+    return made, said.stdout, jobs
+
+
+@pytest.mark.slow
+def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
+    _, _, jobs = submitted
+    ran = sorted(re.match(r"rule_(\w+?)(_wildcards_|\s*$)", job["comment"])[1] for job in jobs)
+    others = ["data", "gradient_quality", "tables", "timings"]
+    assert ran == sorted(["train"] * 6 + ["figure"] * len(menu.names("figures")) + others)
+    assert {job["state"] for job in jobs} == {"COMPLETED"}
+
+
+@pytest.mark.slow
+def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submitted):
+    made, said, _ = submitted
+    assert set(re.findall(r"^localrule (\w+):", said, re.MULTILINE)) == {"suite_description", "suite"}
+    assert len(re.findall(r"has been submitted with SLURM jobid \d+ .*/rule_train/", said)) == 6
+    assert len(list((made.folder / "results/smoke/runs").rglob("records.parquet"))) == 6
+
+
+@pytest.mark.slow
+def test_memory_time_and_partition_arrive_at_slurm(submitted):
+    for job in submitted[2]:
+        assert job["minutes"] == "1:00:00", "runtime, from the profile"
+        assert job["memory"] == ("2000M" if job["comment"].startswith("rule_timings") else "4000M"), "mem_mb"
+        assert job["cpus"] == "1", "threads"
+        assert job["partition"] == ("other" if job["comment"].startswith("rule_train") else "main"), "slurm_partition"
+
+
+@pytest.mark.slow
+def test_the_tables_of_a_run_through_slurm_equal_those_of_a_local_run_to_the_byte(submitted, finished):
+    through_slurm, local = (made.folder / "results/smoke/tables" for made in (submitted[0], finished))
+    names = [f"{name}.csv" for name in menu.names("tables")]
+    assert {path.name for path in local.glob("*.csv")} == set(names)
+    for name in names:
+        assert (through_slurm / name).read_bytes() == (local / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config").glob("*.yaml")))
+def test_no_job_s_path_holds_a_comma_for_snakemake_would_end_the_wildcard_there(name):
+    paths = [job.path for job in configuration.jobs(configuration.read(ROOT / f"config/{name}.yaml"))]
+    assert paths
+    assert not [path for path in paths if "," in path]
