@@ -103,7 +103,7 @@ class Page:
 
     def click(self, selector: str, words: str) -> None:
         """Click on the first element of a CSS selector that shows exactly these words."""
-        found = f"[...document.querySelectorAll({selector!r})].find(each => each.innerText.trim() == {words!r})"
+        found = f"[...document.querySelectorAll({selector!r})].find(each => each.innerText?.trim() == {words!r})"
         self.until(f"!!{found}")
         self.value(f"{found}.click()")
 

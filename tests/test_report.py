@@ -15,6 +15,9 @@ pytestmark = [
 ]
 ROWS = "document.querySelectorAll('nav tbody tr')"
 PICTURE = "document.querySelector('#app > div > :last-child img')"
+TABLE = "document.querySelector('iframe')"
+# The page of a data: address is of another origin: it is read as text and not through its frame.
+TEXT = f"fetch({TABLE}.src).then(answer => answer.text())"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +36,18 @@ def _nothing_goes_wrong(page):
 
 def listed(page, category):
     """Open a category from the home page; the first word of each row of its list."""
-    page.value("document.querySelector('nav a[href]:has(svg)').click()")
     page.value("app.setView({navbarMode: 'menu', content: 'rulegraph'})")
     page.click("nav li a", category)
     page.until(f"{ROWS}.length > 0")
     return page.value(f"[...{ROWS}].map(row => row.children[0].innerText)")
+
+
+def show(page, category, name, element):
+    """Click on the eye beside a name of a list and wait until the element holds what it stands for."""
+    row = f"{ROWS}[{listed(page, category).index(name.replace('_', ' '))}]"
+    page.value(f"{row}.querySelectorAll('a')[0].click()")
+    page.until(f"{element}?.src.slice(0, 200).includes('filename={name}.')")
+    return row
 
 
 def words(text):
@@ -71,11 +81,10 @@ def test_the_figures_are_listed_by_name(page):
 
 @pytest.mark.parametrize("name", menu.names("figures"))
 def test_a_figure_is_shown_and_explained(page, name):
-    row = f"{ROWS}[{listed(page, 'Figures').index(name.replace('_', ' '))}]"
-    page.value(f"{row}.querySelectorAll('a')[0].click()")
-    page.until(f"{PICTURE}?.naturalWidth > 300")
-    assert page.value(f"{PICTURE}.src").startswith("data:image/svg+xml")
-    assert f"filename={name}.svg" in page.value(f"{PICTURE}.src.slice(0, 200)")
+    row = show(page, "Figures", name, PICTURE)
+    page.until(f"{PICTURE}.complete && {PICTURE}.naturalWidth > 300")
+    assert page.value(f"{PICTURE}.src.slice(0, 50)").startswith("data:image/svg+xml")
+    assert page.value(f"{PICTURE}.getBoundingClientRect().width") > 300
     page.value(f"{row}.querySelectorAll('a')[1].click()")
     page.until("document.querySelector('nav .prose') != null")
     caption = (ROOT / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
@@ -84,20 +93,15 @@ def test_a_figure_is_shown_and_explained(page, name):
 
 @pytest.mark.parametrize("name", menu.names("tables"))
 def test_a_table_is_shown_as_a_page(page, name):
-    row = f"{ROWS}[{listed(page, 'Tables').index(name.replace('_', ' '))}]"
-    page.value(f"{row}.querySelectorAll('a')[0].click()")
-    page.until("document.querySelector('iframe') != null")
-    # A page of a data: address is another origin, so it is read as text and not through the frame.
-    shown = page.value("fetch(document.querySelector('iframe').src).then(answer => answer.text())")
+    show(page, "Tables", name, TABLE)
+    shown = page.value(TEXT)
     assert f"<h1>{name.replace('_', ' ')}</h1>" in shown
     assert "<table>" in shown or "No rows" in shown
 
 
 def test_the_verdict_can_be_read(page):
-    row = f"{ROWS}[{listed(page, 'Tables').index('slower than backprop')}]"
-    page.value(f"{row}.querySelectorAll('a')[0].click()")
-    page.until("document.querySelector('iframe') != null")
-    shown = page.value("fetch(document.querySelector('iframe').src).then(answer => answer.text())")
+    show(page, "Tables", "slower_than_backprop", TABLE)
+    shown = page.value(TEXT)
     assert "<strong>Verdict</strong>" in shown
     assert re.search("<strong>(supported|contradicted|undecided)</strong>", shown)
 

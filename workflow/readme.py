@@ -8,7 +8,10 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
-ORDER = ["backprop", "log_smoothed", "smoothed", "maxrl", "success", "leave_one_out", "mirrored", "lecture", "openai_es"]
+ORDER = [
+    *("backprop", "log_smoothed", "smoothed"),
+    *("maxrl", "success", "leave_one_out", "mirrored", "lecture", "openai_es"),
+]
 
 
 def table(suite: str, name: str) -> pd.DataFrame:
@@ -20,7 +23,7 @@ def one(frame: pd.DataFrame, **wanted: object) -> pd.Series:
     """The only row with these values."""
     for column, value in wanted.items():
         frame = frame[frame[column] == value]
-    (_, row), = frame.iterrows()
+    ((_, row),) = frame.iterrows()
     return row
 
 
@@ -43,21 +46,20 @@ def answers() -> str:
     t = accuracy[(accuracy["experiment"] == "variance") & (accuracy["num_samples"] == 100)]
     maxrl = t[t["method"] == "maxrl"].set_index("noise_variance")["test_accuracy_mean"]
     wide = maxrl[maxrl.index >= 0.1]
-    return "\n".join(
-        [
-            f"- **\"N needs to be a really large integer\"?** With the lecture's weights, yes; much of it is the choice of "
-            f"weights. At N = 10 the lecture's estimate reaches {at('lecture', 10):.3f} test accuracy and MaxRL's weights "
-            f"(divided by the hits, centred) {at('maxrl', 10):.3f}; at N = 100 {at('lecture', 100):.3f} and {at('maxrl', 100):.3f} "
-            f"(backprop: {backprop:.3f}). A longer logit vector stays expensive: at N = 10, going from K = 10 to 1,000 logits "
-            f"takes MaxRL from {in_k('maxrl', 10, 10):.3f} to {in_k('maxrl', 1000, 10):.3f}, and the cosine of the lecture's "
-            f"estimate to the exact gradient at N = 1,000 from {cosine(10):.2f} to {cosine(1000):.2f}.",
-            f"- **\"How to choose t?\"** Tune the learning rate and take almost any t: over t from {wide.index.min():g} to "
-            f"{wide.index.max():g} MaxRL at N = 100 ends between {wide.min():.3f} and {wide.max():.3f}; too small a t costs more "
-            f"({maxrl.loc[0.01]:.3f} at t = 0.01).",
-            "",
-            "Both are printed by `make run`: `results/default/tables/accuracy.md` and `gradient_quality.md`.",
-        ]
-    )
+    raw, maxrl_10 = at("lecture", 10), at("maxrl", 10)
+    need = f"""
+- **"N needs to be a really large integer"?** With the lecture's weights, yes; much of it is the choice of weights. At
+  N = 10 the lecture's estimate reaches {raw:.3f} test accuracy and MaxRL's weights (divided by the hits, centred)
+  {maxrl_10:.3f}; at N = 100 {at("lecture", 100):.3f} and {at("maxrl", 100):.3f} (backprop: {backprop:.3f}). A longer
+  logit vector stays expensive: at N = 10, going from K = 10 to 1,000 logits takes MaxRL from
+  {in_k("maxrl", 10, 10):.3f} to {in_k("maxrl", 1000, 10):.3f}, and the cosine of the lecture's estimate to the exact
+  gradient at N = 1,000 from {cosine(10):.2f} to {cosine(1000):.2f}."""
+    choose = f"""
+- **"How to choose t?"** Tune the learning rate and take almost any t: over t from {wide.index.min():g} to
+  {wide.index.max():g} MaxRL at N = 100 ends between {wide.min():.3f} and {wide.max():.3f}; too small a t costs more
+  ({maxrl.loc[0.01]:.3f} at t = 0.01)."""
+    where = "Both are printed by `make run`: `results/default/tables/accuracy.md` and `gradient_quality.md`."
+    return f"{need.strip()}\n{choose.strip()}\n\n{where}"
 
 
 def results() -> str:
@@ -65,8 +67,8 @@ def results() -> str:
     columns = [("default", 10.0), ("default", 100.0), ("mnist", 10.0), ("mnist", 100.0)]
     frames = {suite: table(suite, "accuracy").query("experiment == 'headline'") for suite in ("default", "mnist")}
     lines = [
-        "Test accuracy at the end, mean and 95 % interval over seeds (digits: MLP 64-32-10, B = 32, 500 steps, 10 seeds; "
-        "MNIST: MLP 784-128-10, B = 128, 1,500 steps, 5 seeds; t = 1 at the logits, 0.001 at the parameters):",
+        "Test accuracy at the end, mean and 95 % interval over seeds (digits: MLP 64-32-10, B = 32, 500 steps, 10 "
+        "seeds; MNIST: MLP 784-128-10, B = 128, 1,500 steps, 5 seeds; t = 1 at the logits, 0.001 at the parameters):",
         "",
         "| method | black box | digits, N = 10 | digits, N = 100 | MNIST, N = 10 | MNIST, N = 100 |",
         "|---|---|---|---|---|---|",
