@@ -179,6 +179,27 @@ def test_networks_of_different_seeds_make_a_stack(model: str, axes: tuple[int, .
 
 
 @EACH_MODEL
+def test_no_bit_depends_on_the_stack_at_the_size_of_mnist_either(model: str) -> None:
+    """Logits, gradients and a population of the first run, alone and beside others."""
+    build = menu.load("models", model).build
+    networks = [initialised(lambda: build((1, 28, 28), 10, 128), seed) for seed in range(10)]
+    generator = torch.Generator().manual_seed(0)
+    images, pull = torch.rand(10, 64, 1, 28, 28, generator=generator), torch.randn(10, 64, 10, generator=generator)
+
+    def first(runs: int, members: int) -> list[Tensor]:
+        stack = Stack(networks[:runs])
+        logits = stack(images[:runs])
+        moved = torch.autograd.grad(logits, stack.parameters, pull[:runs])
+        vectors = Stack(networks).flat()[:members].repeat(runs, 1, 1)
+        with torch.no_grad():
+            population = stack.population(vectors, images[:runs])
+        return [logits[0], population[0, 0], *(gradient[0] for gradient in moved)]
+
+    for runs, members in ((2, 8), (10, 3)):
+        assert all(map(torch.equal, first(1, 8), first(runs, members)))
+
+
+@EACH_MODEL
 def test_a_population_is_as_many_networks(model: str) -> None:
     def build() -> nn.Module:
         return menu.load("models", model).build((1, 8, 8), 4, 7)

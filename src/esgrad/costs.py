@@ -6,6 +6,8 @@
 | noise at the logits      | N·B            | B        | B         |
 | noise at the parameters  | N·B            | N·B      | 0         |
 | exact smoothing          | none (NaN)     | B        | B         |
+
+A forward is an example through the network, with all the images it may consist of.
 """
 
 from math import nan

@@ -1,6 +1,7 @@
 """The public functions: the gradient at anybody's logits, by evolution strategies and exactly."""
 
 from math import isfinite
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from torch import Tensor
 from esgrad import menu, theory
 from esgrad.perturbation import Perturbation
 from esgrad.streams import Role
+
+FARTHEST = 1e12  # in σ; the quadrature squares such distances and still has digits left
 
 
 def es_gradient(
@@ -44,7 +47,7 @@ def es_gradient(
             unknown word (the nearest known one is named) or a combination that estimates nothing.
     """
     _check(logits, targets, noise_variance)
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+    if isinstance(num_samples, bool) or not isinstance(num_samples, Integral) or num_samples < 1:
         raise ValueError(f"num_samples is a whole number from 1, not {num_samples!r}")
     draw, shape = menu.load("noises", noise), menu.load("shapings", shaping)
     if reason := draw.refuses(num_samples) or shape.refuses(noise, num_samples):
@@ -55,7 +58,7 @@ def es_gradient(
     variance = point.new_tensor([noise_variance])
     if not (torch.isfinite(variance) and variance > 0):
         raise ValueError(f"noise_variance t = {noise_variance!r} is out of the range of {point.dtype}")
-    perturbation = Perturbation(draw, [seed], Role.NOISE, step, num_samples, variance)
+    perturbation = Perturbation(draw, [seed], Role.NOISE, step, int(num_samples), variance)
     fitness = torch.cat([blackbox.fitness(points, targets) for points in perturbation.around(point)], 1)
     return perturbation.weighted_sum(shape.weights(fitness), point.shape[-1])[0].to(logits.dtype)
 
@@ -79,6 +82,12 @@ def exact_gradient(
     """
     _check(logits, targets, noise_variance)
     sigma = torch.full_like(targets, noise_variance, dtype=torch.float64).sqrt()
+    spread = float((logits.detach().max() - logits.detach().min()).double() / sigma[0])
+    if spread > FARTHEST:
+        raise ValueError(
+            f"noise_variance t = {noise_variance!r} is too small beside these logits, which lie {spread:.1g} σ apart: "
+            f"scale the logits, or t, so that they lie within {FARTHEST:.0e}"
+        )
     log_probability, gradient = theory.log_probability_and_gradient(logits.detach(), targets.long(), sigma)
     if not log:
         probability = log_probability.exp()
@@ -101,5 +110,5 @@ def _check(logits: Tensor, targets: Tensor, noise_variance: float) -> None:
     if ((targets < 0) | (targets >= logits.shape[1])).any():
         wrong = int(targets[(targets < 0) | (targets >= logits.shape[1])][0])
         raise ValueError(f"targets lie from 0 to K − 1 = {logits.shape[1] - 1}, but one is {wrong}")
-    if not (isfinite(noise_variance) and noise_variance > 0):
+    if isinstance(noise_variance, bool) or not (isfinite(noise_variance) and noise_variance > 0):
         raise ValueError(f"noise_variance t is a finite number above 0, not {noise_variance!r}")

@@ -5,12 +5,14 @@ g_i of one gradient, |E g|² is estimated by (|Σg|² − Σ|g|²)/(n(n−1)) an
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from esgrad import menu, streams
 from esgrad.perturbation import Perturbation
@@ -25,16 +27,13 @@ def measure(
     spread: float,
     num_examples: int,
     num_draws: int,
-    tick: Callable = lambda: None,
 ) -> pd.DataFrame:
     """Measure every K × N × t × (noise, shaping); `pairs` gives each noise's shapings, which share its draws."""
+    grid = list(product(logit_dims, variances, samples, pairs))
     rows = [
         row
-        for logit_dim in logit_dims
-        for variance in variances
-        for num_samples in samples
-        for noise, shapings in pairs.items()
-        for row in _cell(noise, shapings, logit_dim, num_samples, variance, spread, num_examples, num_draws, tick)
+        for logit_dim, variance, num_samples, noise in tqdm(grid, unit="cell", desc="gradient quality", mininterval=1)
+        for row in _cell(noise, pairs[noise], logit_dim, num_samples, variance, spread, num_examples, num_draws)
     ]
     return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
 
@@ -58,7 +57,6 @@ def _cell(
     spread: float,
     num_examples: int,
     num_draws: int,
-    tick: Callable,
 ) -> Iterator[dict[str, Any]]:
     drawn = menu.load("noises", noise)
     if drawn.refuses(num_samples):
@@ -89,7 +87,6 @@ def _cell(
             "num_draws": num_draws,
             "num_examples": num_examples,
         }
-    tick()
 
 
 def _estimates(

@@ -50,5 +50,5 @@ Build = Callable[[], nn.Module]
 def initialised(build: Build, seed: int) -> nn.Module:
     """A network initialised by torch's own rules from a seed; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone
         return build()

@@ -29,6 +29,8 @@ def weights(fitness: Tensor) -> Tensor:
 
 def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
     """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
+    if noise == "mirrored":  # Σq = 0 takes the centre away again
+        return "smoothed", num_samples / (2 * (num_samples - 1))
     return ("smoothed", 0.5) if noise == "independent" else None
 
 
