@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs readme lock config-exists
+	config-docs reference readme lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -59,6 +59,9 @@ format: setup ## write the form that lint asks for
 
 config-docs: setup ## write config/README.md from the schema's descriptions
 	@$(BIN)/python -m esgrad.config_docs > config/README.md.tmp && mv config/README.md.tmp config/README.md
+
+reference: setup ## keep results/NAME as committed reference results (NAME=default)
+	@$(BIN)/python workflow/reference.py $(if $(NAME),$(NAME),default)
 
 readme: setup ## fill README.md's numbers from results/reference/
 	@$(BIN)/python workflow/readme.py

@@ -1,6 +1,7 @@
 """Running a job: every N of it trained, its records left whole in a folder, its finished cells kept if one fails."""
 
 import logging
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def resolve(device: str) -> str:
 
 def provenance(device: str) -> dict[str, Any]:
     """What made a record: versions and hardware, no names of machines or people."""
-    hardware = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    hardware = torch.cuda.get_device_name() if device == "cuda" else _processor()
     return {
         "device": device,
         "hardware": hardware,
@@ -74,6 +75,16 @@ def provenance(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def _grid(job: Job) -> Iterator[tuple[int | None, list[float | None]]]:

@@ -25,8 +25,7 @@ class Role(IntEnum):
     SPLIT = 0
     BATCHES = 1
     NOISE = 2
-    INITIALISATION = 3
-    QUALITY = 4
+    QUALITY = 3
 
 
 def normals(
