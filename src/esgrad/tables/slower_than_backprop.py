@@ -134,10 +134,20 @@ def _sections(rows: pd.DataFrame) -> Iterator[str]:
         first = of_target.iloc[0]
         yield f"### {_goal(first)} of backprop's progress: accuracy {md.number(first['target_accuracy'])}\n"
         for _, of_method in of_target.groupby(["method", "blackbox"], sort=False):
+            if not of_method["best"].any():
+                yield _nobody(of_method)
             for _, units in of_method.groupby(_SETTING, sort=False):
-                if units["best"].any() or not of_method["best"].any():
+                if units["best"].any():
                     yield _sentence(units)
         yield ""
+
+
+def _nobody(rows: pd.DataFrame) -> str:
+    """The sentence for a method none of whose runs arrived, whatever its N."""
+    first, sizes = rows.iloc[0], ", ".join(md.text(size) for size in rows["num_samples"].unique())
+    return (
+        f"- {first['method']} on {first['blackbox']}: no run arrived, whatever N ({sizes}; n = {first['num_seeds']})."
+    )
 
 
 def _sentence(units: pd.DataFrame) -> str:
