@@ -174,13 +174,13 @@ def test_imports_flow_one_way() -> None:
     for number, layer in enumerate(found):
         print(number, *sorted(layer))
     depth = {name: number for number, layer in enumerate(found) for name in layer}
-    chain = ["menu", "data", "job", "training", "jobs", "cli"]
+    chain = ["menu", "data", "job", "training", "worker", "cli"]
     assert all(depth[f"{early}.py"] < depth[f"{late}.py"] for early, late in pairwise(chain))
 
 
 def test_a_menu_s_files_do_not_know_who_chooses_them() -> None:
     """What is plugged in imports no loop, no command and no configuration."""
-    after = {"training.py", "jobs.py", "job.py", "records.py", "config.py", "cli.py", "quality.py"}
+    after = {"training.py", "worker.py", "job.py", "records.py", "config.py", "cli.py", "quality.py"}
     for folder in MENUS:
         for name in menu.names(folder):
             assert not names(sources.closure([f"{folder}/{name}.py"])) & after, f"{folder}/{name}.py"

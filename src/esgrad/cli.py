@@ -113,7 +113,7 @@ def list_menus(given: argparse.Namespace) -> None:
 def train(given: argparse.Namespace) -> None:
     """Train one run and print its evaluations."""
     from esgrad import config as configuration
-    from esgrad import data, jobs, records, training
+    from esgrad import data, records, training, worker
 
     methods = configuration.read("config/config.yaml")["methods"]
     if given.method not in methods:
@@ -140,7 +140,7 @@ def train(given: argparse.Namespace) -> None:
     if not given.learning_rate > 0:
         raise ValueError(f"learning_rate is a number above 0, not {given.learning_rate}")
     training.settle()
-    device = jobs.resolve(given.device)
+    device = worker.resolve(given.device)
     images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
     rows = training.train(
         made,
@@ -182,10 +182,10 @@ def decode(given: argparse.Namespace) -> None:
 
 def job(given: argparse.Namespace) -> None:
     """Train one job."""
-    from esgrad import jobs
+    from esgrad import worker
     from esgrad.job import Job
 
-    jobs.run(Job.from_json(given.job), given.data, given.out, given.device)
+    worker.run(Job.from_json(given.job), given.data, given.out, given.device)
 
 
 def quality(given: argparse.Namespace) -> None:

@@ -1,0 +1,102 @@
+"""A job as the workflow runs it: whole records or none, finished cells kept over failures, no names leaked."""
+
+import json
+import platform
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from esgrad import config, data, records, training, worker
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    data.save(data.decode("digits", "data"), path)
+    return path
+
+
+def smoke_job(**experiment):
+    read = config.read(ROOT / "config" / "smoke.yaml")
+    one = read["experiments"]["headline"] | {"methods": "lecture", "max_steps": 5, "num_samples": [1, 2, 3]}
+    (job,) = config.jobs(config.validated(read | {"experiments": {"one": one | experiment}}))
+    return job
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The N that were trained, and one of them that can be made to fail."""
+    trained, failing, train_cell = [], set(), training.train_cell
+
+    def spy(job, images, num_samples, *rest):
+        trained.append(num_samples)
+        if num_samples in failing:
+            raise MemoryError("planted")
+        return train_cell(job, images, num_samples, *rest)
+
+    monkeypatch.setattr(worker, "train_cell", spy)
+    return trained, failing
+
+
+def test_a_job_leaves_four_files_and_no_kept_cells(digits, tmp_path):
+    worker.run(smoke_job(), digits, tmp_path / "out", "cpu")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "provenance.json",
+        "records.parquet",
+        "timing.parquet",
+        "tuning.parquet",
+    ]
+    table = records.read(tmp_path / "out/records.parquet")
+    assert set(table["num_samples"]) == {1, 2, 3}
+    assert table.groupby(["num_samples", "seed"])["test_accuracy"].count().eq(1).all(), "in a run's last row only"
+
+
+def test_a_cell_that_fails_leaves_the_others_and_the_next_run_goes_on_from_there(digits, tmp_path, counted):
+    trained, failing = counted
+    failing.add(2)
+    with pytest.raises(RuntimeError, match=r"N = 2 \(MemoryError: planted\); the other cells are kept"):
+        worker.run(smoke_job(), digits, tmp_path / "out", "cpu")
+    assert trained == [1, 2, 3], "those after it run, too"
+    assert not (tmp_path / "out/records.parquet").exists(), "nothing half-done has a final name"
+    failing.clear(), trained.clear()
+    worker.run(smoke_job(), digits, tmp_path / "out", "cpu")
+    assert trained == [2]
+    worker.run(smoke_job(), digits, tmp_path / "whole", "cpu")
+    for part in ("records", "tuning"):
+        resumed, whole = (tmp_path / folder / f"{part}.parquet" for folder in ("out", "whole"))
+        assert resumed.read_bytes() == whole.read_bytes(), "to the bit"
+
+
+def test_kept_cells_of_other_settings_are_not_taken(digits, tmp_path, counted):
+    trained, failing = counted
+    failing.add(2)
+    with pytest.raises(RuntimeError):
+        worker.run(smoke_job(), digits, tmp_path / "out", "cpu")
+    failing.clear(), trained.clear()
+    worker.run(smoke_job(max_steps=6), digits, tmp_path / "out", "cpu")
+    assert trained == [1, 2, 3]
+
+
+def test_records_are_the_same_whatever_the_grid_around_a_cell(digits, tmp_path):
+    worker.run(smoke_job(), digits, tmp_path / "three", "cpu")
+    worker.run(smoke_job(num_samples=2), digits, tmp_path / "one", "cpu")
+    three, one = (records.read(tmp_path / name / "records.parquet") for name in ("three", "one"))
+    pd.testing.assert_frame_equal(three[three["num_samples"] == 2].reset_index(drop=True), one)
+
+
+def test_provenance_names_versions_and_hardware_but_no_machine(digits, tmp_path):
+    worker.run(smoke_job(num_samples=1), digits, tmp_path / "out", "cpu")
+    made_by = json.loads((tmp_path / "out/provenance.json").read_text())
+    assert {"torch", "numba", "esgrad", "python", "hardware"} <= set(made_by)
+    assert platform.node() not in made_by["hardware"]
+    assert str(Path.home()) not in json.dumps(made_by)
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="device 'cuda' is asked for, but torch finds no GPU"):
+        worker.resolve("cuda")
+    assert worker.resolve("auto") == worker.resolve("cpu") == "cpu"
