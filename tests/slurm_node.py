@@ -4,6 +4,7 @@ Needs root, and the programs of Debian's packages slurmctld, slurmd, slurm-clien
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -46,9 +47,15 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=256
 SlurmdParameters=config_overrides
 KillWait=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=other Nodes={host} MaxTime=INFINITE State=UP
+"""
+# Slurm counts cards by their device files; any two will do, for no job opens them.
+CARDS = """\
+Name=gpu File=/dev/null
+Name=gpu File=/dev/zero
 """
 
 
@@ -64,8 +71,8 @@ def lacking() -> str:
 def node(folder: Path, cpus: int, memory: int) -> Iterator[dict[str, str]]:
     """The environment variables that lead Slurm's commands to a node of so many CPUs and so much memory [MiB].
 
-    It has two partitions, `main` (the default) and `other`. Its daemons are children of this process; when the block
-    ends its jobs are cancelled and those daemons stopped.
+    It pretends to two GPUs and has two partitions, `main` (the default) and `other`. Its daemons are children of this
+    process; when the block ends its jobs are cancelled and those daemons stopped.
     """
     host = socket.gethostname().partition(".")[0]
     controller_port, node_port = free_ports(2)
@@ -75,6 +82,7 @@ def node(folder: Path, cpus: int, memory: int) -> Iterator[dict[str, str]]:
     (folder / "munge.key").chmod(0o400)
     config = folder / "slurm.conf"
     config.write_text(CONFIG.format(**locals()))
+    (folder / "gres.conf").write_text(CARDS)
     # Without a cgroup.conf of its own slurmd asks D-Bus for a scope; only newer versions know `disabled`.
     newer = run("slurmd", "-V").split()[1] >= "23.02"
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={'disabled' if newer else 'cgroup/v1'}\n")
@@ -144,6 +152,12 @@ def wait(folder: Path, name: str, ready: Callable[[], bool], seconds: float = 30
             said = "".join(path.read_text(errors="replace")[-2000:] for path in written if path.exists())
             raise RuntimeError(f"{name} was not ready after {seconds:.0f} s:\n{said}")
         time.sleep(0.2)
+
+
+def jobs(environment: dict[str, str]) -> list[dict[str, str]]:
+    """What the cluster knows of every job it was given, finished ones too, in scontrol's words."""
+    lines = run("scontrol", "--oneliner", "show", "job", **environment).splitlines()
+    return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines if line]
 
 
 def cancel(environment: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ TEXT = f"fetch({TABLE}.src).then(answer => answer.text())"
 def page(finished, tmp_path_factory):
     """The report, open in a browser."""
     with browser.opened(finished.folder / "results/smoke/report.html", tmp_path_factory.mktemp("profile")) as opened:
+        opened.until("document.querySelector('nav li a') != null")
         yield opened
 
 

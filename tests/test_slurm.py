@@ -12,12 +12,11 @@ from tests import slurm_node
 from tests.workflow import ROOT, SMOKE, Checkout
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
-# What a cluster without an accounting database needs, in the words of profiles/slurm, and a partition of our choice.
+# What profiles/slurm offers in comments: a cluster without an accounting database; a partition and a GPU for training.
 ON_THIS_CLUSTER = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"),
-    *("--set-resources", "train:slurm_partition=other"),
+    *("--set-resources", "train:slurm_partition=other", "train:gpu=1"),
 )
-COLUMNS = ["state", "partition", "minutes", "memory", "cpus", "comment"]
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +29,18 @@ def submitted(tmp_path_factory):
     with slurm_node.node(tmp_path_factory.mktemp("slurm"), cpus, memory=4000 * cpus) as environment:
         snakemake = (sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm")
         said = made.run(*snakemake, *SMOKE, *ON_THIS_CLUSTER, **environment)
-        rows = slurm_node.run("squeue", "--states=all", "--noheader", "-o", "%T|%P|%l|%m|%C|%k", **environment)
-    jobs = [dict(zip(COLUMNS, row.split("|"), strict=True)) for row in rows.splitlines()]
-    assert said.returncode == 0, said.stdout[-5000:] + rows
+        jobs = slurm_node.jobs(environment)
+    assert said.returncode == 0, f"{said.stdout[-5000:]}\n{jobs}"
     return made, said.stdout, jobs
 
 
 @pytest.mark.slow
 def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
     _, _, jobs = submitted
-    ran = sorted(re.match(r"rule_(\w+?)(_wildcards_|\s*$)", job["comment"])[1] for job in jobs)
+    ran = sorted(re.match(r"rule_(\w+?)(?:_wildcards_|$)", job["Comment"])[1] for job in jobs)
     others = ["data", "gradient_quality", "tables", "timings"]
     assert ran == sorted(["train"] * 6 + ["figure"] * len(menu.names("figures")) + others)
-    assert {job["state"] for job in jobs} == {"COMPLETED"}
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
 
 
 @pytest.mark.slow
@@ -54,12 +52,14 @@ def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submi
 
 
 @pytest.mark.slow
-def test_memory_time_and_partition_arrive_at_slurm(submitted):
+def test_time_memory_processors_gpus_and_partition_arrive_at_slurm(submitted):
     for job in submitted[2]:
-        assert job["minutes"] == "1:00:00", "runtime, from the profile"
-        assert job["memory"] == ("2000M" if job["comment"].startswith("rule_timings") else "4000M"), "mem_mb"
-        assert job["cpus"] == "1", "threads"
-        assert job["partition"] == ("other" if job["comment"].startswith("rule_train") else "main"), "slurm_partition"
+        trains, small = job["Comment"].startswith("rule_train_"), job["Comment"] == "rule_timings"
+        assert job["TimeLimit"] == "01:00:00"  # runtime: 60, of the profile
+        assert job["MinMemoryNode"] == ("2000M" if small else "4000M")
+        assert job["NumCPUs"] == "1"
+        assert job["Partition"] == ("other" if trains else "main")
+        assert job.get("TresPerJob") == ("gres:gpu:1" if trains else None)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ PARTIAL = (
     f" echo 'A job failed; what could be drawn without it lies in {RESULTS}/partial/'; fi"
 )
 
-if workflow.dryrun:
+if workflow.is_main_process:
     logger.info(forecast.summary(config))
 
 
