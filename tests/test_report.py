@@ -10,7 +10,6 @@ from tests.workflow import ROOT
 
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.xdist_group("workflow"),
     pytest.mark.skipif(browser.program() is None, reason=f"no browser is installed: none of {browser.PROGRAMS}"),
 ]
 ROWS = "document.querySelectorAll('nav tbody tr')"

@@ -11,7 +11,7 @@ from esgrad import menu
 from tests import slurm_node
 from tests.workflow import ROOT, SMOKE, Checkout
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.workflow
 # What profiles/slurm offers in comments: a cluster without an accounting database; a partition and a GPU for training.
 ON_THIS_CLUSTER = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"),

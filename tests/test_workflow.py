@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from esgrad import menu
 from tests.workflow import ROOT, SMOKE, Checkout
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 FIGURES, TABLES = len(menu.names("figures")), len(menu.names("tables"))
 
 
@@ -227,6 +228,6 @@ def test_missing_data_files_are_named_with_where_they_belong(clone):
 
 def test_the_linter_finds_nothing_but_the_one_allowed_kind():
     said = subprocess.run(
-        ["python", "workflow/lint.py"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "workflow/lint.py"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert said.returncode == 0, said.stdout

@@ -20,8 +20,9 @@ h1::first-letter {{ text-transform: uppercase; }}
 h3 {{ margin-top: 2rem; }}
 p, li, blockquote {{ max-width: 50rem; }}
 blockquote {{ margin-left: 0; padding-left: 1rem; border-left: 3px solid #bbb; font-style: italic; }}
-table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .2rem .6rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+table {{ border-collapse: collapse; font-size: 12px; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2rem .45rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+td:last-child {{ min-width: 9rem; white-space: normal; }}
 th {{ position: sticky; top: 0; background: #f2f2f2; }}
 tr:hover td {{ background: #f7f7f7; }}
 </style>

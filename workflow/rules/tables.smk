@@ -14,7 +14,8 @@ rule suite_description:
         f"{RESULTS}/logs/suite.log",
     localrule: True
     params:
-        suite=json.dumps(config, sort_keys=True),
+        # where the data lie and what trains are the machine's matter, not the suite's
+        suite=json.dumps({key: config[key] for key in config if key not in ("data_root", "device")}, sort_keys=True),
     shell:
         "printf '%s\n' {params.suite:q} > {output:q} 2> {log:q}"
 
