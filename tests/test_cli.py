@@ -110,6 +110,19 @@ def test_a_folder_without_write_permission_is_named(capsys, tmp_path):
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_job_that_fails_is_answered_in_one_line_with_exit_code_2(capsys, monkeypatch):
+    from esgrad import config, worker
+
+    def fails(*_):
+        raise RuntimeError("headline/digits: N = 2 (MemoryError: planted); the other cells are kept for the next run")
+
+    monkeypatch.setattr(worker, "run", fails)
+    job = config.jobs(config.read("config/smoke.yaml"))[0]
+    code, _, err = said(capsys, "job", job.json(), "--data", "x", "--out", "y")
+    assert code == 2
+    assert re.fullmatch(r"esgrad: error: headline/digits: N = 2 \(MemoryError: planted\).*\n", err), err
+
+
 def test_help_is_there_before_torch():
     program = "import sys; from esgrad.cli import build_parser; build_parser(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

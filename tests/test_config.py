@@ -111,8 +111,11 @@ def test_cells_that_estimate_nothing_are_skipped_with_a_reason(smoke):
 
 
 def test_success_shapings_refuse_fitness_that_can_be_negative(smoke):
+    smoke["methods"]["success"] = smoke["methods"]["maxrl"] | {"shaping": "success"}
+    smoke["experiments"]["headline"]["methods"] += ["success"]
     found = reasons(smoke, blackbox="cross_entropy", num_samples=4)
     assert "negative" in found["maxrl", 4]
+    assert "negative" in found["success", 4]
     assert found["lecture", 4] is None
     assert "exact gradient of zero_one" in found["log_smoothed", None]
 
@@ -122,6 +125,23 @@ def test_the_sum_of_digits_has_no_exact_gradient_and_needs_strings(smoke):
     assert "exact gradient of cross_entropy" in found["backprop", None]
     assert found["maxrl", 4] is None
     assert "digit_strings" in reasons(smoke, blackbox="digit_sum", num_samples=4)["maxrl", 4]
+
+
+def test_each_digit_of_a_sum_is_read_from_as_many_logits_as_there_are_digits(smoke):
+    strings = {"blackbox": "digit_sum", "dataset": "digit_strings-2", "methods": ["lecture"]}
+    assert reasons(smoke, **strings, logit_dim=10)["lecture", 10] is None
+    with pytest.raises(ValueError, match=r"logit_dim: 20 does not fit the 10 classes .*K = 10 exactly"):
+        reasons(smoke, **strings, logit_dim=20)
+    assert reasons(smoke, methods=["lecture"], logit_dim=20)["lecture", 10] is None, "elsewhere, unused logits may be"
+
+
+def test_what_uses_no_variance_is_one_cell_of_an_experiment_over_t(smoke):
+    over = smoke["experiments"]["headline"] | {"noise_variance": [0.1, 1, 10], "num_samples": 4}
+    jobs = config.jobs(config.validated(edited(smoke, ("experiments",), {"one": over})))
+    found = {job.method: [(n, t) for n, t, _ in job.cells()] for job in jobs}
+    assert found["backprop"] == [(None, None)]
+    assert found["log_smoothed"] == [(None, 0.1), (None, 1.0), (None, 10.0)]
+    assert found["lecture"] == [(4, 0.1), (4, 1.0), (4, 10.0)]
 
 
 def test_cells_over_the_bound_of_draws_are_skipped(smoke):

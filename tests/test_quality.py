@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import Tensor
 
-from esgrad import menu, quality
+from esgrad import menu, quality, streams
 from esgrad.records import QUALITY_COLUMNS
 from esgrad.theory import log_probability_and_gradient
 
@@ -162,6 +163,19 @@ def test_measuring_twice_gives_the_same_numbers_and_draws_shared_noise() -> None
     pd.testing.assert_frame_equal(first, frame())
     alone = frame(pairs={"independent": ["maxrl"]})
     pd.testing.assert_frame_equal(first[first["shaping"] == "maxrl"].reset_index(drop=True), alone)
+
+
+def test_no_draw_of_the_noise_repeats_the_frozen_logits_or_their_targets_draws() -> None:
+    """N = 1 with weight 1 at t = 1: an estimate is the noise itself. All of it is uncorrelated, draw by draw."""
+    num_examples, logit_dim, num_draws = 300, 10, 4
+    logits, targets = quality.frozen(logit_dim, num_examples, 1.0)
+    every = {"one": SimpleNamespace(weights=torch.ones_like)}
+    noise = menu.load("noises", "independent")
+    drawn = quality._estimates(noise, every, logits, targets, 1, 1.0, num_draws)["one"]
+    uniform = streams.normals([0], streams.Role.QUALITY, 1, 0, 1, num_examples, logit_dim)[0]
+    together = torch.cat([logits[None], uniform, drawn]).flatten(1)  # [2 + draws, B·K]
+    correlations = torch.corrcoef(together) - torch.eye(2 + num_draws)
+    assert correlations.abs().max() < 5 / math.sqrt(num_examples * logit_dim)
 
 
 @pytest.mark.parametrize("spread", [0.5, 3.0])

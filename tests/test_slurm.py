@@ -12,6 +12,7 @@ from tests import slurm_node
 from tests.workflow import ROOT, SMOKE, Checkout
 
 pytestmark = pytest.mark.workflow
+needs_slurm = pytest.mark.skipif(slurm_node.lacking() != "", reason=slurm_node.lacking())
 # What profiles/slurm offers in comments: a cluster without an accounting database; a partition and a GPU for training.
 ON_THIS_CLUSTER = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"),
@@ -22,8 +23,6 @@ ON_THIS_CLUSTER = (
 @pytest.fixture(scope="module")
 def submitted(tmp_path_factory):
     """A checkout whose smoke suite ran through Slurm, what Snakemake said and what Slurm knows of the jobs."""
-    if reason := slurm_node.lacking():
-        pytest.skip(reason)
     made = Checkout(tmp_path_factory.mktemp("submitted"))
     cpus = max(2, os.cpu_count() or 1)
     with slurm_node.node(tmp_path_factory.mktemp("slurm"), cpus, memory=4000 * cpus) as environment:
@@ -35,6 +34,7 @@ def submitted(tmp_path_factory):
 
 
 @pytest.mark.slow
+@needs_slurm
 def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
     _, _, jobs = submitted
     ran = sorted(re.match(r"rule_(\w+?)(?:_wildcards_|$)", job["Comment"])[1] for job in jobs)
@@ -44,6 +44,7 @@ def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
 
 
 @pytest.mark.slow
+@needs_slurm
 def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submitted):
     made, said, _ = submitted
     assert set(re.findall(r"^localrule (\w+):", said, re.MULTILINE)) == {"suite_description", "suite"}
@@ -52,6 +53,7 @@ def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submi
 
 
 @pytest.mark.slow
+@needs_slurm
 def test_time_memory_processors_gpus_and_partition_arrive_at_slurm(submitted):
     for job in submitted[2]:
         trains, small = job["Comment"].startswith("rule_train_"), job["Comment"] == "rule_timings"
@@ -63,6 +65,7 @@ def test_time_memory_processors_gpus_and_partition_arrive_at_slurm(submitted):
 
 
 @pytest.mark.slow
+@needs_slurm
 def test_the_tables_of_a_run_through_slurm_equal_those_of_a_local_run_to_the_byte(submitted, finished):
     through_slurm, local = (made.folder / "results/smoke/tables" for made in (submitted[0], finished))
     names = [f"{name}.csv" for name in menu.names("tables")]

@@ -80,6 +80,38 @@ def test_kept_cells_of_other_settings_are_not_taken(digits, tmp_path, counted):
     assert trained == [1, 2, 3]
 
 
+@pytest.mark.parametrize("cell", ["", "cells-*/2"])
+@pytest.mark.parametrize("part", ["tuning", "timing"])
+def test_a_write_that_fails_leaves_no_records_and_the_next_run_makes_them(digits, tmp_path, part, cell, monkeypatch):
+    """The records are the last file of a job; a kept cell without all its files does not count as finished."""
+    write, out = records.write, tmp_path / "out"
+
+    def full(table, path):
+        if path.name == f"{part}.parquet" and path.parent.match(str(out / cell)):
+            raise OSError("no space left")
+        write(table, path)
+
+    monkeypatch.setattr(records, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        worker.run(smoke_job(), digits, out, "cpu")
+    assert not (out / "records.parquet").exists()
+    monkeypatch.setattr(records, "write", write)
+    worker.run(smoke_job(), digits, out, "cpu")
+    worker.run(smoke_job(), digits, tmp_path / "whole", "cpu")
+    for each in ("records", "tuning"):
+        assert (out / f"{each}.parquet").read_bytes() == (tmp_path / "whole" / f"{each}.parquet").read_bytes()
+
+
+def test_a_skipped_cell_is_not_trained(digits, tmp_path, counted):
+    trained, _ = counted
+    job = smoke_job(methods="maxrl")
+    assert [n for n, _, reason in job.cells() if reason] == [1]
+    worker.run(job, digits, tmp_path / "out", "cpu")
+    assert trained == [2, 3]
+    for part in worker.PARTS:
+        assert set(pd.read_parquet(tmp_path / f"out/{part}.parquet")["num_samples"]) == {2, 3}
+
+
 def test_records_are_the_same_whatever_the_grid_around_a_cell(digits, tmp_path):
     worker.run(smoke_job(), digits, tmp_path / "three", "cpu")
     worker.run(smoke_job(num_samples=2), digits, tmp_path / "one", "cpu")

@@ -1,0 +1,132 @@
+"""A suite is gathered from whole records of these sources, or says in one line why it cannot be."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from esgrad import config, data, records, suite, worker
+
+ROOT = Path(__file__).parents[1]
+LECTURE = Path("runs/headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A suite of three steps, whose lecture failed at N = 2 and was run again; without gradient quality."""
+    folder = tmp_path_factory.mktemp("suite")
+    data.save(data.decode("digits", "data"), digits := folder / "digits.safetensors")
+    read = config.read(ROOT / "config" / "smoke.yaml")
+    tiny = {"methods": ["backprop", "maxrl", "lecture"], "max_steps": 3, "num_samples": [1, 2]}
+    read["experiments"] = {"headline": read["experiments"]["headline"] | tiny}
+    records.write_json(config.validated(read), folder / "whole/suite.json")
+    train_cell = worker.train_cell
+
+    def failing(job, images, num_samples, *rest):
+        if (job.method, num_samples) == ("lecture", 2):
+            raise MemoryError("planted")
+        return train_cell(job, images, num_samples, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "train_cell", failing)
+        for job in config.jobs(read):
+            out = folder / "whole/runs" / job.path
+            if job.method == "lecture":
+                with pytest.raises(RuntimeError, match="planted"):
+                    worker.run(job, digits, out, "cpu")
+                shutil.copytree(folder / "whole", folder / "failed")
+                patch.undo()
+            worker.run(job, digits, out, "cpu")
+    assert sorted(path.name for path in (folder / "whole" / LECTURE).iterdir())[0] == "provenance.json"
+    return folder
+
+
+@pytest.fixture
+def whole(made, tmp_path):
+    return shutil.copytree(made / "whole", tmp_path / "whole")
+
+
+@pytest.fixture
+def failed(made, tmp_path):
+    return shutil.copytree(made / "failed", tmp_path / "failed")
+
+
+def cells(table):
+    return set(zip(table["method"], table["num_samples"].fillna(0), strict=True))
+
+
+def test_without_gradient_quality_a_suite_is_refused_unless_partial(whole):
+    with pytest.raises(OSError, match="gradient_quality.parquet"):
+        suite.load(whole)
+    loaded = suite.load(whole, partial=True)
+    assert len(loaded.gradient_quality) == 0
+    assert list(loaded.gradient_quality.columns) == records.QUALITY_COLUMNS
+    assert (
+        cells(loaded.records) == cells(loaded.tuning) == {("backprop", 0), ("maxrl", 2), ("lecture", 1), ("lecture", 2)}
+    )
+    pd.DataFrame(columns=records.QUALITY_COLUMNS, index=[0, 1]).to_parquet(whole / "gradient_quality.parquet")
+    for partial in (False, True):
+        assert len(suite.load(whole, partial=partial).gradient_quality) == 2
+
+
+def test_a_configuration_without_gradient_quality_asks_for_no_file(whole):
+    asked = json.loads((whole / "suite.json").read_text())
+    del asked["gradient_quality"]
+    records.write_json(asked, whole / "suite.json")
+    assert list(suite.load(whole).gradient_quality.columns) == records.QUALITY_COLUMNS
+
+
+def test_a_skipped_cell_is_listed_with_its_reason(whole):
+    skipped = suite.load(whole, partial=True).skipped
+    assert cells(skipped) == {("maxrl", 1)}
+    assert "identically 0" in skipped["reason"].item()
+
+
+def test_seeds_that_tune_or_set_levels_are_recorded_but_not_reported(whole):
+    loaded = suite.load(whole, partial=True)
+    assert set(loaded.records["seed"]) == {0, 1, 1000, 1001, 1002, 1003, 1004}
+    assert set(loaded.reported["seed"]) == {0, 1}
+    assert set(loaded.tuning["seed"]) == {1000}
+
+
+@pytest.mark.parametrize("part", ["records", "tuning"])
+@pytest.mark.parametrize("partial", [False, True])
+def test_records_of_other_sources_are_refused_but_where_they_are_a_reference(whole, part, partial):
+    (whole / "gradient_quality.parquet").write_bytes(pd.DataFrame(columns=records.QUALITY_COLUMNS).to_parquet())
+    table = records.read(path := whole / LECTURE / f"{part}.parquet")
+    records.write(table.assign(source_digest="0" * 16), path)
+    with pytest.raises(ValueError, match=rf"{path} was made by other sources"):
+        suite.load(whole, partial=partial)
+    loaded = suite.load(whole, partial=partial, current=False)
+    assert "0" * 16 in set(getattr(loaded, part)["source_digest"])
+
+
+def test_finished_cells_of_a_failed_job_are_taken_if_partial_alone(failed):
+    with pytest.raises(ValueError, match="records.parquet"):
+        suite.load(failed)
+    loaded = suite.load(failed, partial=True)
+    assert cells(loaded.records) == cells(loaded.tuning) == {("backprop", 0), ("maxrl", 2), ("lecture", 1)}
+
+
+def test_cells_still_kept_beside_whole_records_are_not_counted_twice(whole, failed):
+    expected = suite.load(whole, partial=True)
+    (kept,) = (failed / LECTURE).glob("cells-*")
+    shutil.copytree(kept, whole / LECTURE / kept.name)
+    loaded = suite.load(whole, partial=True)
+    for part in ("records", "tuning"):
+        pd.testing.assert_frame_equal(getattr(loaded, part), getattr(expected, part))
+
+
+def test_kept_cells_of_other_settings_are_not_taken(failed):
+    (kept,) = (failed / LECTURE).glob("cells-*")
+    kept.rename(kept.with_name("cells-0123456789abcdef"))
+    assert "lecture" not in set(suite.load(failed, partial=True).records["method"])
+
+
+def test_a_suite_of_nothing_yet_has_every_column(whole):
+    shutil.rmtree(whole / "runs")
+    loaded = suite.load(whole, partial=True)
+    assert len(loaded.records) == len(loaded.tuning) == 0
+    assert list(loaded.records.columns) == list(records.COLUMNS)
