@@ -88,6 +88,10 @@ WRONG = {
     "a cell that is skipped": (["train", "--method", "maxrl", "--num-samples", "1"], "identically 0"),
     "menu": (["list", "shaping"], "'shaping'.*Did you mean 'shapings'"),
     "job": (["deps", "nothing"], "unknown job 'nothing'"),
+    "infinite learning rate": (["train", "--learning-rate", "inf"], "learning_rate.*inf"),
+    "no job at all": (["job", "[]", "--data", "x", "--out", "y"], "not a job in JSON"),
+    "no quality": (["quality", "{}", "--out", "x"], "'{}' is no section gradient_quality"),
+    "no timings": (["timings", "nowhere"], "nowhere/runs holds no timing.parquet"),
     "job in JSON": (["job", "{}", "--data", "x", "--out", "y"], "not a job in JSON"),
     "no suite": (["tables", "nowhere"], "nowhere/suite.json"),
 }
@@ -126,3 +130,11 @@ def test_a_job_that_fails_is_answered_in_one_line_with_exit_code_2(capsys, monke
 def test_help_is_there_before_torch():
     program = "import sys; from esgrad.cli import build_parser; build_parser(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_run_by_hand_that_diverges_says_so(capsys):
+    code, out, _ = said(
+        capsys, "train", "--method", "backprop", "--learning-rate", "1e30", "--max-steps", "3", "--device", "cpu"
+    )
+    assert code == 0
+    assert "diverged: logits or parameters are no longer finite" in out.splitlines()[-1]

@@ -5,10 +5,8 @@ import pytest
 from scipy import stats
 
 from esgrad.statistics import (
-    Crossing,
     arrival,
     cost_interval,
-    crossing,
     expected_running_time,
     geometric_mean_interval,
     mean_interval,
@@ -23,39 +21,38 @@ from esgrad.statistics import (
 COSTS = [0, 10, 20, 40, 80]
 
 
-def test_a_crossing_lies_between_the_evaluation_before_and_the_one_that_shows_it():
-    assert crossing(COSTS, [0.1, 0.4, 0.91, 0.92, 0.95], 0.9) == Crossing(20 / 2, 20, True)
+def test_a_run_arrives_at_the_first_evaluation_above_the_target():
+    assert arrival(COSTS, [0.1, 0.4, 0.91, 0.92, 0.95], 0.9) == 2
 
 
 def test_reaching_the_target_exactly_counts():
-    assert crossing(COSTS, [0.1, 0.9, 0.9, 0.2, 0.2], 0.9) == Crossing(0, 10, True)
+    assert arrival(COSTS, [0.1, 0.9, 0.9, 0.2, 0.2], 0.9) == 1
 
 
 def test_a_lucky_reading_is_not_confirmed_by_the_next_and_the_search_goes_on():
-    assert crossing(COSTS, [0.1, 0.95, 0.5, 0.91, 0.92], 0.9) == Crossing(20, 40, True)
+    assert arrival(COSTS, [0.1, 0.95, 0.5, 0.91, 0.92], 0.9) == 3
 
 
-def test_a_crossing_at_the_very_last_evaluation_is_censored_there():
-    assert crossing(COSTS, [0.1, 0.2, 0.3, 0.4, 0.99], 0.9) == Crossing(80, np.inf, False)
+def test_the_very_last_evaluation_is_no_arrival_because_nothing_confirms_it():
+    assert arrival(COSTS, [0.1, 0.2, 0.3, 0.4, 0.99], 0.9) is None
 
 
-def test_a_run_that_never_arrives_is_censored_at_what_it_spent():
-    assert crossing(COSTS, [0.1] * 5, 0.9) == Crossing(80, np.inf, False)
+def test_a_run_below_the_target_never_arrives():
+    assert arrival(COSTS, [0.1] * 5, 0.9) is None
 
 
-def test_a_diverged_run_is_censored_unless_it_had_arrived_before():
-    assert crossing(COSTS[:3], [0.1, 0.95, np.nan], 0.9) == Crossing(20, np.inf, False)
-    assert crossing(COSTS[:4], [0.1, 0.95, 0.95, np.nan], 0.9) == Crossing(0, 10, True)
+def test_a_diverged_run_has_not_arrived_unless_it_had_before():
+    assert arrival(COSTS[:3], [0.1, 0.95, np.nan], 0.9) is None
+    assert arrival(COSTS[:4], [0.1, 0.95, 0.95, np.nan], 0.9) == 1
 
 
 def test_what_is_not_trained_has_not_arrived():
-    assert crossing(COSTS, [0.95] * 5, 0.9) == Crossing(0, 10, True)
+    assert arrival(COSTS, [0.95] * 5, 0.9) == 1
 
 
 def test_a_single_evaluation_or_none_is_no_arrival():
     assert arrival([10], [0.99], 0.9) is None
     assert arrival([], [], 0.9) is None
-    assert not crossing([], [], 0.9).hit
 
 
 def test_lengths_that_differ_are_refused_by_name():

@@ -39,7 +39,6 @@ def made(tmp_path_factory):
                 shutil.copytree(folder / "whole", folder / "failed")
                 patch.undo()
             worker.run(job, digits, out, "cpu")
-    assert sorted(path.name for path in (folder / "whole" / LECTURE).iterdir())[0] == "provenance.json"
     return folder
 
 
@@ -58,7 +57,7 @@ def cells(table):
 
 
 def test_without_gradient_quality_a_suite_is_refused_unless_partial(whole):
-    with pytest.raises(OSError, match="gradient_quality.parquet"):
+    with pytest.raises(OSError, match=r"gradient_quality\.parquet"):
         suite.load(whole)
     loaded = suite.load(whole, partial=True)
     assert len(loaded.gradient_quality) == 0
@@ -94,7 +93,7 @@ def test_seeds_that_tune_or_set_levels_are_recorded_but_not_reported(whole):
 @pytest.mark.parametrize("part", ["records", "tuning"])
 @pytest.mark.parametrize("partial", [False, True])
 def test_records_of_other_sources_are_refused_but_where_they_are_a_reference(whole, part, partial):
-    (whole / "gradient_quality.parquet").write_bytes(pd.DataFrame(columns=records.QUALITY_COLUMNS).to_parquet())
+    pd.DataFrame(columns=records.QUALITY_COLUMNS).to_parquet(whole / "gradient_quality.parquet")
     table = records.read(path := whole / LECTURE / f"{part}.parquet")
     records.write(table.assign(source_digest="0" * 16), path)
     with pytest.raises(ValueError, match=rf"{path} was made by other sources"):
@@ -104,7 +103,7 @@ def test_records_of_other_sources_are_refused_but_where_they_are_a_reference(who
 
 
 def test_finished_cells_of_a_failed_job_are_taken_if_partial_alone(failed):
-    with pytest.raises(ValueError, match="records.parquet"):
+    with pytest.raises(ValueError, match=r"records\.parquet"):
         suite.load(failed)
     loaded = suite.load(failed, partial=True)
     assert cells(loaded.records) == cells(loaded.tuning) == {("backprop", 0), ("maxrl", 2), ("lecture", 1)}

@@ -312,11 +312,6 @@ def test_a_better_reading_is_never_judged_worse(blackbox: str) -> None:
     assert (fitness(right, torch.tensor([3, 5])) > fitness(wrong, torch.tensor([3, 5]))).all()
 
 
-@EACH_BLACKBOX
-def test_only_a_black_box_of_accuracy_is_smoothed_exactly(blackbox: str) -> None:
-    assert menu.load("blackboxes", blackbox).EXACTLY_SMOOTHED is (blackbox == "zero_one")
-
-
 # Spaces
 
 

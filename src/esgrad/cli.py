@@ -7,10 +7,19 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from inspect import signature
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
 from esgrad import __version__, menu
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults there are; an option without one says in words what happens."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,9 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, help: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        made = commands.add_parser(name, help=help, description=help, formatter_class=_Help)
         made.set_defaults(command=function)
         return made
 
@@ -115,6 +122,8 @@ def train(given: argparse.Namespace) -> None:
     from esgrad import config as configuration
     from esgrad import data, records, training, worker
 
+    if not Path("config/config.yaml").is_file():
+        raise ValueError("config/config.yaml, which names the methods, is not here: run from the root of a checkout")
     methods = configuration.read("config/config.yaml")["methods"]
     if given.method not in methods:
         raise menu.unknown("method", given.method, methods)
@@ -132,13 +141,14 @@ def train(given: argparse.Namespace) -> None:
         "logit_dim": given.logit_dim,
     }
     experiment = {key: value for key, value in experiment.items() if value is not None}
-    config = configuration.validated({"name": "by_hand", "methods": methods, "experiments": {"train": experiment}})
+    suite = {"name": "by_hand", "methods": methods, "experiments": {"train": experiment}, "draws_per_cell": 1e18}
+    config = configuration.validated(suite)
     (made,) = configuration.jobs(config)[:1]
     ((num_samples, variance, reason),) = made.cells()
     if reason is not None:
         raise ValueError(reason)
-    if not given.learning_rate > 0:
-        raise ValueError(f"learning_rate is a number above 0, not {given.learning_rate}")
+    if not (isfinite(given.learning_rate) and given.learning_rate > 0):
+        raise ValueError(f"learning_rate is a finite number above 0, not {given.learning_rate}")
     training.settle()
     device = worker.resolve(given.device)
     images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
@@ -155,10 +165,11 @@ def train(given: argparse.Namespace) -> None:
         if given.json:
             print(records.frame(made, [row]).to_json(orient="records", lines=True).strip())
             continue
-        test = f"   test accuracy {row['test_accuracy']:.3f}" if row["test_accuracy"] == row["test_accuracy"] else ""
+        test = "" if isnan(row["test_accuracy"]) else f"   test accuracy {row['test_accuracy']:.3f}"
+        lost = "   diverged: logits or parameters are no longer finite" if row["status"] == "diverged" else ""
         print(
             f"step {row['step']:6d}   queries {row['queries']:12,.0f}   forwards {row['forwards']:10,.0f}   "
-            f"validation accuracy {row['validation_accuracy']:.3f}{test}"
+            f"validation accuracy {row['validation_accuracy']:.3f}{test}{lost}"
         )
 
 
@@ -192,7 +203,12 @@ def quality(given: argparse.Namespace) -> None:
     """Measure gradient quality."""
     from esgrad import quality, records
 
-    records.write(quality.measure(**json.loads(given.spec)), given.out)
+    try:
+        spec = json.loads(given.spec)
+        signature(quality.measure).bind(**spec)
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"'{given.spec}' is no section gradient_quality in JSON: {error}") from None
+    records.write(quality.measure(**spec), given.out)
 
 
 def tables(given: argparse.Namespace) -> None:
@@ -232,6 +248,8 @@ def timings(given: argparse.Namespace) -> None:
     from esgrad.files import written
 
     runs = given.folder / "runs"
+    if not any(runs.rglob("timing.parquet")):
+        raise ValueError(f"{runs} holds no timing.parquet: run the suite first")
     seconds = pd.concat([pd.read_parquet(path) for path in sorted(runs.rglob("timing.parquet"))])
     made_by = [
         json.loads(path.read_text()) | {"path": str(path.parent.relative_to(runs))}

@@ -43,6 +43,8 @@ def validated(config: Any) -> dict[str, Any]:
             raise menu.unknown("method in gradient_quality", name, config["methods"])
         if config["methods"][name].get("space") != "logits":
             raise ValueError(f"gradient_quality.methods: {name} has no noise at the logits; name one that has")
+        if "zero_one" not in listed(config["methods"][name].get("blackbox", "zero_one")):
+            raise ValueError(f"gradient_quality.methods: {name} is not for zero_one, the black box measured there")
     return config
 
 
@@ -62,7 +64,8 @@ def quality_spec(config: dict[str, Any]) -> dict[str, Any]:
     pairs: dict[str, list[str]] = {}
     for name in listed(section["methods"]):
         method = config["methods"][name]
-        pairs.setdefault(method["noise"], []).append(method["shaping"])
+        shapings = pairs.setdefault(method["noise"], [])
+        shapings += [method["shaping"]] if method["shaping"] not in shapings else []
     grid = {"logit_dims": "logit_dim", "samples": "num_samples", "variances": "noise_variance"}
     return {
         "pairs": pairs,
@@ -133,7 +136,6 @@ def _check_method(name: str, method: dict[str, Any]) -> None:
     menu.check("optimizers", method["optimizer"])
     for blackbox in listed(method.get("blackbox", [])):
         menu.check("blackboxes", blackbox)
-    _check_finite(f"methods.{name}.noise_variance", method.get("noise_variance", 1))
 
 
 def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, Any]) -> None:
@@ -144,7 +146,6 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, A
         menu.check("models", model)
     for blackbox in listed(experiment.get("blackbox", [])):
         menu.check("blackboxes", blackbox)
-    _check_finite(f"experiments.{name}.noise_variance", experiment.get("noise_variance", 1))
     for job in _experiment_jobs(name, config):
         least = job.num_classes
         images, _ = menu.load("blackboxes", job.blackbox).readings(describe(job.dataset)["num_classes"])
@@ -167,12 +168,6 @@ def _num_train(facts: Facts) -> int:
     return first - later.count(0) * min(first // DRAWN_SHARE, DRAWN_AT_MOST)
 
 
-def _check_finite(where: str, values: Any) -> None:
-    for value in listed(values):
-        if not math.isfinite(value):
-            raise ValueError(f"{where}: {value} is not a finite number; t is a variance above 0")
-
-
 def _explain(error: jsonschema.ValidationError) -> str:
     """One line for what the schema found."""
     where = ".".join(str(part) for part in error.absolute_path) or "the configuration"
@@ -182,11 +177,34 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return str(menu.unknown(f"key in {where}", key, known))
     if error.validator == "required":
         return f"{where}: {error.message}"
+    if error.validator == "type" and isinstance(error.instance, str) and _reads_as_number(error.instance):
+        return f"{where}: YAML reads {error.instance} as text; write it with a point, as in 1.0e-3"
     wanted = error.schema.get("description") or (error.parent and error.parent.schema.get("description"))
     return f"{where}: {error.message}" + (f" ({wanted})" if wanted else "")
 
 
-_Validator = jsonschema.validators.validator_for({"$schema": "https://json-schema.org/draft/2020-12/schema"})
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole(_: Any, value: Any) -> bool:
+    """JSON counts 60.0 as an integer; a path and a range do not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(_: Any, value: Any) -> bool:
+    """YAML knows .nan and .inf; no key of a configuration does."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_Base = jsonschema.validators.validator_for({"$schema": "https://json-schema.org/draft/2020-12/schema"})
+_Validator = jsonschema.validators.extend(
+    _Base, type_checker=_Base.TYPE_CHECKER.redefine_many({"integer": _whole, "number": _finite})
+)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a step costs, in units that no machine changes: the harness counts them, no method declares its own.
+"""What a step costs, in units that no machine changes; each space and exact arm says its own, and a test counts.
 
 | method                   | queries a step | forwards | backwards |
 |--------------------------|----------------|----------|-----------|
@@ -10,8 +10,9 @@
 A forward is an example through the network, with all the images it may consist of.
 """
 
-from math import nan
 from typing import NamedTuple
+
+from esgrad import menu
 
 
 class Costs(NamedTuple):
@@ -24,12 +25,8 @@ class Costs(NamedTuple):
 
 
 def per_step(space: str, exact: str | None, batch_size: int, num_samples: int | None) -> Costs:
-    """The costs of a step, from where the noise enters (or which exact arm replaces it)."""
+    """The costs of a step, as the space (or the exact arm that replaces it) names them."""
     if exact is not None:
-        queries = float(batch_size) if exact == "backprop" else nan
-        return Costs(queries, batch_size, batch_size, batch_size)
+        return menu.load("exact", exact).costs(batch_size)
     assert num_samples is not None
-    queries = float(num_samples * batch_size)
-    if space == "parameters":
-        return Costs(queries, queries, 0, batch_size)
-    return Costs(queries, batch_size, batch_size, batch_size)
+    return menu.load("spaces", space).costs(batch_size, num_samples)

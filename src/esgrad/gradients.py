@@ -1,7 +1,7 @@
 """The public functions: the gradient at anybody's logits, by evolution strategies and exactly."""
 
 from math import isfinite
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -96,6 +96,9 @@ def exact_gradient(
 
 
 def _check(logits: Tensor, targets: Tensor, noise_variance: float) -> None:
+    for name, value in [("logits", logits), ("targets", targets)]:
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} are a torch tensor, not {type(value).__name__}: torch.as_tensor({name}) would do")
     if logits.dim() != 2 or 0 in logits.shape:
         raise ValueError(f"logits have shape [B, K], not {list(logits.shape)}")
     if not logits.is_floating_point():
@@ -110,5 +113,7 @@ def _check(logits: Tensor, targets: Tensor, noise_variance: float) -> None:
     if ((targets < 0) | (targets >= logits.shape[1])).any():
         wrong = int(targets[(targets < 0) | (targets >= logits.shape[1])][0])
         raise ValueError(f"targets lie from 0 to K − 1 = {logits.shape[1] - 1}, but one is {wrong}")
-    if isinstance(noise_variance, bool) or not (isfinite(noise_variance) and noise_variance > 0):
+    if isinstance(noise_variance, bool) or not isinstance(noise_variance, Real):
+        raise ValueError(f"noise_variance t is a number, not {noise_variance!r}")
+    if not (isfinite(noise_variance) and noise_variance > 0):
         raise ValueError(f"noise_variance t is a finite number above 0, not {noise_variance!r}")

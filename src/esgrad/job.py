@@ -86,11 +86,10 @@ class Job:
 
     def _numbers(self) -> int:
         """Coordinates of the point that the noise surrounds."""
-        images, _ = menu.load("blackboxes", self.blackbox).readings(describe(self.dataset)["num_classes"])
-        if self.space == "parameters":
-            shape = describe(self.dataset)["shape"]
-            return menu.load("models", self.model).num_parameters(shape, self.logit_dim, self.hidden_size)
-        return self.batch_size * self.logit_dim * images
+        facts, model = describe(self.dataset), menu.load("models", self.model)
+        images, _ = menu.load("blackboxes", self.blackbox).readings(facts["num_classes"])
+        num_parameters = model.num_parameters(facts["shape"], self.logit_dim, self.hidden_size)
+        return menu.load("spaces", self.space).numbers(self.batch_size, self.logit_dim * images, num_parameters)
 
     def _refusal(self, num_samples: int | None) -> str | None:
         blackbox = menu.load("blackboxes", self.blackbox)
@@ -118,7 +117,9 @@ class Job:
     def from_json(text: str) -> "Job":
         """The job that `json` wrote; ValueError for anything else."""
         try:
-            loaded: dict[str, Any] = json.loads(text)
+            loaded = json.loads(text)
+            if not isinstance(loaded, dict):
+                raise TypeError(f"a {type(loaded).__name__}, not an object")
             whole: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()
             }

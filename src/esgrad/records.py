@@ -56,11 +56,14 @@ QUALITY_COLUMNS = [
     "variance",
     "num_draws",
     "num_examples",
+    "cosine_error",
+    "relative_bias_error",
+    "variance_error",
 ]
 """`cosine`: mean over examples and draws of the cosine to the reference (0 for an estimate that is 0).
-`relative_bias`: root of the mean over examples of |E g − c·reference|²/|c·reference|², c the factor `expects` names
-(where it promises nothing: 1, on ∇p); negative where the U-statistic is (no bias seen). `variance`: tr Var g over
-|c·reference|², the mean over examples."""
+`relative_bias` and `variance`: of the examples' gradients together, as in a batch: root of Σ|E g − c·reference|², and
+Σ tr Var g, over Σ|c·reference|², with c the factor `expects` names (where it promises nothing: 1, on ∇p). A bias is
+negative where the U-statistic is: no bias seen. `..._error`: standard errors by the jackknife over the draws."""
 
 
 def frame(job: Job, rows: list[dict[str, Any]]) -> pd.DataFrame:

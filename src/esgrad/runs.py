@@ -19,7 +19,8 @@ COLUMNS = [
 ]
 """The columns that name a cell in every table."""
 
-_TASK = ["dataset", "model", "logit_dim", "batch_size"]
+TASK = ["dataset", "model", "logit_dim", "batch_size"]
+"""The columns in which a cell and the backprop it is measured by agree; their experiments' `hidden_size` does too."""
 
 
 def experiments(suite: Suite) -> list[str]:
@@ -52,14 +53,16 @@ def last_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def backprop(suite: Suite, cell: dict[str, Any]) -> pd.DataFrame:
-    """Backprop's rows on a cell's data set, model, logit_dim and batch size; none where nobody trained it.
+    """Backprop's rows on a cell's data set, network, logit_dim and batch size; none where nobody trained it.
 
-    The cell's own experiment comes first, then the others in the configuration's order.
+    The cell's own experiment comes first, then the others in the configuration's order, if their `hidden_size` is the
+    same: another width is another network. Their runs may be longer or shorter than the cell's.
     """
     rows = suite.records[suite.records["method"] == "backprop"]
-    rows = rows[(rows[_TASK] == [cell[column] for column in _TASK]).all(axis=1)]
-    held = set(rows["experiment"].unique())
-    source = next((e for e in [cell["experiment"], *experiments(suite)] if e in held), None)
+    rows = rows[(rows[TASK] == [cell[column] for column in TASK]).all(axis=1)]
+    held, own = set(rows["experiment"].unique()), cell["experiment"]
+    alike = [e for e in experiments(suite) if _hidden_size(suite, e) == _hidden_size(suite, own)]
+    source = next((e for e in [own, *alike] if e in held), None)
     return rows[rows["experiment"] == source].sort_values(["seed", "step"], ignore_index=True)
 
 
@@ -95,6 +98,11 @@ def arrivals(rows: pd.DataFrame, target: float) -> pd.DataFrame:
         if index is None and rows["status"].iat[stop - 1] == "diverged":
             costs[run] = spent.max(axis=0)
     return pd.DataFrame(costs, index=seeds, columns=list(UNITS)).assign(hit=hits)
+
+
+def _hidden_size(suite: Suite, experiment: str) -> int | None:
+    """What the configuration gives (all of its experiments or none have one)."""
+    return suite.experiments.get(experiment, {}).get("hidden_size")
 
 
 def _word(number: float) -> str:

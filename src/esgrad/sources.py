@@ -16,6 +16,7 @@ from esgrad.menu import PACKAGE
 def of_job(job: Job) -> list[Path]:
     """The source files that decide what a job's records say, sorted."""
     named = {
+        "datasets": job.dataset.split("-")[0],
         "models": job.model,
         "blackboxes": job.blackbox,
         "optimizers": job.optimizer,

@@ -18,14 +18,6 @@ from scipy import stats
 CONFIDENCE = 0.95
 
 
-class Crossing(NamedTuple):
-    """The cost of arriving lies in (lower, upper]; a run that never arrived has upper = inf, `hit` False."""
-
-    lower: float
-    upper: float
-    hit: bool
-
-
 class Interval(NamedTuple):
     """An estimate and its 95 % interval; NaN where the data allow none."""
 
@@ -50,15 +42,6 @@ def arrival(costs: ArrayLike, accuracies: ArrayLike, target: float) -> int | Non
         raise ValueError(f"costs and accuracies must be of one length, got {spent.shape} and {above.shape}.")
     confirmed = above[:-1] & above[1:] & ~(spent[:-1] <= 0)
     return int(np.argmax(confirmed)) if confirmed.any() else None
-
-
-def crossing(costs: ArrayLike, accuracies: ArrayLike, target: float) -> Crossing:
-    """Where one run crosses the target: between two evaluations, or beyond all it spent (see `arrival`)."""
-    costs = np.asarray(costs, dtype=float)
-    index = arrival(costs, accuracies, target)
-    if index is None:
-        return Crossing(float(costs[-1]) if len(costs) else np.nan, np.inf, False)
-    return Crossing(float(costs[index - 1]) if index else 0.0, float(costs[index]), True)
 
 
 def survival(costs: ArrayLike, hits: ArrayLike) -> tuple[NDArray, NDArray]:

@@ -24,7 +24,7 @@ except (ValueError, OSError) as error:
 
 RESULTS = f"results/{config['name']}"
 REPORT = (
-    f"{sys.executable} -m snakemake --report {RESULTS}/report.html --configfile {RESULTS}/suite.json"
+    f"{shlex.quote(sys.executable)} -m snakemake --report {RESULTS}/report.html --configfile {RESULTS}/suite.json"
     f" > {RESULTS}/logs/report.log 2>&1 && echo '{RESULTS}/report.html is there: open it in a browser'"
 )
 PARTIAL = (

@@ -9,8 +9,6 @@ rule data:
         digest="results/data/{dataset}.safetensors.sha256",
     log:
         "results/data/logs/{dataset}.log",
-    resources:
-        mem_mb=4000,
     params:
         data_root=config["data_root"],
     shell:

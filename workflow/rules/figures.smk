@@ -24,8 +24,6 @@ rule figure:
         ),
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
-    resources:
-        mem_mb=4000,
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:

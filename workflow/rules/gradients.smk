@@ -18,8 +18,6 @@ if "gradient_quality" in config:
             QUALITY,
         log:
             f"{RESULTS}/logs/gradient_quality.log",
-        resources:
-            mem_mb=4000,
         params:
             spec=json.dumps(SPEC, sort_keys=True),
         shell:

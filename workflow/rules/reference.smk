@@ -25,7 +25,5 @@ rule reference:
         ),
     log:
         "results/reference/{reference}/logs/figures.log",
-    resources:
-        mem_mb=4000,
     shell:
         "esgrad figure results/reference/{wildcards.reference} all > {log:q} 2>&1"

@@ -39,8 +39,6 @@ rule tables:
         ],
     log:
         f"{RESULTS}/logs/tables.log",
-    resources:
-        mem_mb=4000,
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:
@@ -55,8 +53,6 @@ rule timings:
         TIMINGS,
     log:
         f"{RESULTS}/logs/timings.log",
-    resources:
-        mem_mb=2000,
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
     shell:

@@ -13,8 +13,6 @@ rule train:
     log:
         f"{RESULTS}/logs/{{job}}.log",
     threads: 1
-    resources:
-        mem_mb=4000,
     params:
         device=config["device"],
         job=lambda wildcards: JOBS[wildcards.job].json(),

@@ -9,10 +9,9 @@ from esgrad.blackboxes.zero_one import predict, prepare, readings, refuses
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EXACTLY_SMOOTHED", "NONNEGATIVE", "fitness", "predict", "prepare", "readings", "refuses"]
+__all__ = ["NONNEGATIVE", "fitness", "predict", "prepare", "readings", "refuses"]
 
 NONNEGATIVE = False
-EXACTLY_SMOOTHED = False  # theory.py knows the smoothed accuracy, not the smoothed cross-entropy
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:

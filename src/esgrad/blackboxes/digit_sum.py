@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from esgrad.data import Data
 
 NONNEGATIVE = True
-EXACTLY_SMOOTHED = False
 BASE = 10  # the digits 0 to 9
 
 

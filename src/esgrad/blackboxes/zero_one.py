@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from esgrad.data import Data
 
 NONNEGATIVE = True
-EXACTLY_SMOOTHED = True  # theory.py knows the probability of fitness 1 under Gaussian noise at the logits
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esgrad.costs import Costs
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,3 +21,8 @@ def gradient(logits: Tensor, targets: Tensor, variance: Tensor | None = None) ->
     from torch.nn.functional import one_hot
 
     return one_hot(targets, logits.shape[-1]) - logits.detach().softmax(dim=-1)
+
+
+def costs(batch_size: int) -> Costs:
+    """Of a step: every example's label judges it once."""
+    return Costs(batch_size, batch_size, batch_size, batch_size)

@@ -5,7 +5,10 @@ The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esg
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING
+
+from esgrad.costs import Costs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,3 +23,8 @@ def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
 
     log_p, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
     return (log_p.exp()[..., None] * gradient_of_log_p).to(logits.dtype)
+
+
+def costs(batch_size: int) -> Costs:
+    """Of a step: nobody is asked, so there are no queries to count."""
+    return Costs(nan, batch_size, batch_size, batch_size)

@@ -1,7 +1,8 @@
 """The same queries, spent on more examples (B) or on more samples of each (N): final test accuracy, method by method.
 
-Every run asks the same number of queries, so a cell with half the B·N takes twice the steps; the second line of a
-cell is that number.
+With the same number of queries a cell with half the B·N takes twice the steps; the second line of a cell is that
+number. Runs may end with fewer queries, where their steps run out first, or overshoot by part of a step: the footnote
+gives the range they spent.
 """
 
 from typing import Any

@@ -3,16 +3,18 @@
 The gradient found there is pushed on to the parameters by the chain rule, as backprop would push its own.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from esgrad.stack import Stack
+from esgrad.costs import Costs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from esgrad.perturbation import Perturbation
+    from esgrad.stack import Stack
 
 
 class Space:
@@ -23,11 +25,25 @@ class Space:
         self.logits = stack(images)
         self.point = self.logits.detach()  # [R, B, D]; what a black box sees has no gradient
 
-    def fitness(self, noise: "Perturbation") -> Tensor:
+    def fitness(self, noise: Perturbation) -> Tensor:
         """What the black box says of each perturbed example, [R, N, B]."""
+        from torch import cat
+
         targets = self.targets[:, None]
-        return torch.cat([self.blackbox(points, targets) for points in noise.around(self.point)], 1)
+        return cat([self.blackbox(points, targets) for points in noise.around(self.point)], 1)
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule: from gradients at the logits, [R, B, D] per example, to those of the batch's mean."""
-        return list(torch.autograd.grad(self.logits, self.stack.parameters, gradient / gradient.shape[1]))
+        from torch.autograd import grad
+
+        return list(grad(self.logits, self.stack.parameters, gradient / gradient.shape[1]))
+
+
+def costs(batch_size: int, num_samples: int) -> Costs:
+    """Of a step: one forward pass of the batch serves all N perturbations."""
+    return Costs(num_samples * batch_size, batch_size, batch_size, batch_size)
+
+
+def numbers(batch_size: int, logits_per_example: int, num_parameters: int) -> int:
+    """How many numbers a sample of the noise has."""
+    return batch_size * logits_per_example
