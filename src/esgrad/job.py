@@ -88,7 +88,8 @@ class Job:
         """Coordinates of the point that the noise surrounds."""
         facts, model = describe(self.dataset), menu.load("models", self.model)
         images, _ = menu.load("blackboxes", self.blackbox).readings(facts["num_classes"])
-        num_parameters = model.num_parameters(facts["shape"], self.logit_dim, self.hidden_size)
+        channels, height, width = facts["shape"]  # of all images of an example, side by side
+        num_parameters = model.num_parameters((channels, height, width // images), self.logit_dim, self.hidden_size)
         return menu.load("spaces", self.space).numbers(self.batch_size, self.logit_dim * images, num_parameters)
 
     def _refusal(self, num_samples: int | None) -> str | None:

@@ -49,10 +49,10 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
             records.write(pd.DataFrame([timing]).astype({"num_samples": "Int64"}), folder / "timing.parquet")
     if failed:
         raise RuntimeError(f"{job.path}: {'; '.join(failed)}; the other cells are kept for the next run")
+    records.write_json(provenance(device), out / "provenance.json")
     for part in reversed(PARTS):  # the records last: they say that all is there
         whole = pd.concat([pd.read_parquet(kept / str(n) / f"{part}.parquet") for n, _ in _grid(job)])
         records.write(whole, out / f"{part}.parquet")
-    records.write_json(provenance(device), out / "provenance.json")
     shutil.rmtree(kept)
 
 
