@@ -4,6 +4,7 @@ Errors that input can cause are one line and exit code 2; nothing heavy is impor
 """
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print names as JSON")
 
     made = command("train", train, "Train one cell by hand and print its accuracy as it learns.")
-    made.add_argument("--method", default="lecture", help="a method of config/config.yaml, such as maxrl")
+    made.add_argument(
+        "--method",
+        default="lecture",
+        help="a method of config/config.yaml: lecture, maxrl, leave_one_out, openai_es, backprop, ...",
+    )
     made.add_argument("--dataset", default="digits", help="digits, mnist, digit_strings-2, ...")
     made.add_argument("--model", default="mlp", help="a file of models/")
     made.add_argument("--hidden-size", type=int, default=32, help="units of the hidden layer")
@@ -60,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--num-samples", type=int, default=10, help="N, samples an example")
     made.add_argument("--noise-variance", type=float, help="t, instead of the method's own")
     made.add_argument("--logit-dim", type=int, help="K, instead of the number of classes")
-    made.add_argument("--batch-size", type=int, default=32, help="B")
-    made.add_argument("--learning-rate", type=float, default=0.01, help="of Adam")
+    made.add_argument("--batch-size", type=int, default=32, help="B, examples a step")
+    made.add_argument("--learning-rate", type=float, default=0.01, help="Adam's learning rate")
     made.add_argument("--max-steps", type=int, default=500, help="length of the run")
     made.add_argument("--seed", type=int, default=0, help="of split, initialisation, batches and noise")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train")
@@ -179,9 +184,11 @@ def deps(given: argparse.Namespace) -> None:
     from esgrad import sources
 
     jobs = {each.path: each for each in configuration.jobs(configuration.read(given.config))}
-    if given.path not in jobs:
-        raise menu.unknown("job", given.path, jobs)
-    print(*sources.of_job(jobs[given.path]), sep="\n")
+    path = given.path.rpartition("runs/")[2].strip("/")
+    if path not in jobs:
+        near = difflib.get_close_matches(path, jobs, n=3, cutoff=0)
+        raise ValueError(f"unknown job '{given.path}'. Near it: {', '.join(near)}.")
+    print(*sources.of_job(jobs[path]), sep="\n")
 
 
 def decode(given: argparse.Namespace) -> None:

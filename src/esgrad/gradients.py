@@ -28,7 +28,7 @@ def es_gradient(
 
     The default is the lecture's estimate, g = 1/(tN) Σ f_n q_n with f_n = isequal(argmax(logits + q_n), y) and
     q_n ~ N(0, t·I), unbiased for the gradient of P(f = 1) (CMPUT 328, "Evolution Strategies for Approximating
-    Gradients"). `shaping="maxrl"` estimates that of log P up to a factor (arXiv 2602.02710).
+    Gradients"). `shaping="maxrl"` estimates (1 − (1−p)^(N−1)) times the gradient of log P (arXiv 2602.02710).
 
     Args:
         logits: [B, K], float; not differentiated through.

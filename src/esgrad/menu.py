@@ -32,7 +32,7 @@ def load(menu: str, name: str) -> ModuleType:
 def check(menu: str, name: str) -> None:
     """Raise ValueError, with the nearest known name, unless `name` is on the menu."""
     if name not in (known := names(menu)):
-        raise unknown(f"{menu} entry", name, known)
+        raise unknown(f"name in {menu}", name, known)
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:

@@ -1,4 +1,4 @@
-"""Centered ranks, w = (rank/(N−1) − ½)/N, ranks from 0, ties averaged (arXiv 1703.03864 §2; ties: see below).
+"""Centered ranks, w = (rank/(N−1) − ½)/N, ranks from 0, ties averaged (arXiv 1703.03864 §2).
 
 The paper's code breaks ties arbitrarily, so that equal fitness still moves the weights; accuracy ties often, and
 averaged ties give it 0. On 0/1 fitness this is exactly ½ · leave_one_out; on any other a shaped objective.

@@ -1,5 +1,8 @@
-"""Success-only weights, w = f/Σf (0 without a success): MaxRL without its baseline (arXiv 2602.02710, eq. for the
-N-truncated log-likelihood). With 0/1 fitness its mean is (1 − (1−p)^N) ∇log p."""
+"""Success-only weights, w = f/Σf (0 without a success): MaxRL without its baseline.
+
+Tajwar et al., arXiv 2602.02710 (the N-truncated log-likelihood), there for language models. With 0/1 fitness and
+independent noise its mean is (1 − (1−p)^N) ∇log p; at N = 1 it is the lecture's raw estimate.
+"""
 
 from __future__ import annotations
 

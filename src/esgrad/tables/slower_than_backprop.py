@@ -123,7 +123,7 @@ def _verdict(task: dict[str, Any], rows: pd.DataFrame) -> str:
         for unit, group in there.groupby("unit", sort=False)
     ]
     title = f"**Verdict** ({where}), in times backprop's, each method at its best N:\n"
-    return "\n".join([title, *lines, "", f"{_WORDS}{_untuned(rows)}"])
+    return "\n".join([f"{_WORDS}{_untuned(rows)}", title, *lines, ""])
 
 
 def _untuned(rows: pd.DataFrame) -> str:
