@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
@@ -62,14 +63,19 @@ def answers() -> str:
   1,000 logits takes MaxRL from {in_k(10)} to {in_k(1000)}; on frozen random logits at t = 1 the cosine of the lecture's
   estimate to the exact gradient at N = 1,000 falls from {cosine(10):.2f} to {cosine(1000):.2f}."""
     choose = f"""
-- **"How to choose t?"** So far: tune the learning rate, and any t that is not too small will do about as well. Over
+- **"How to choose t?"** So far: tune the learning rate, and t matters little as long as it is not small. Over
   t from 0.1 to 100 (tuned for each) MaxRL ends at {over_t("maxrl", 100)} with N = 100, the lecture's estimate at
   {over_t("lecture", 100)}; at t = 0.01 they end at {small_t("maxrl"):.3f} and {small_t("lecture"):.3f}. With few
   samples t matters more: at N = 4 the ranges are {over_t("maxrl", 4)} and {over_t("lecture", 4)}."""
     where = """
 Printed by `make run` into `results/default/tables/accuracy.md` and `gradient_quality.md`; brackets are 95 % intervals
 over seeds, which do not contain the noise of choosing a learning rate."""
-    return f"{need.strip()}\n{choose.strip()}\n\n{where.strip()}"
+    return "\n".join([_filled(need, "  "), _filled(choose, "  "), "", _filled(where, "")])
+
+
+def _filled(text: str, indent: str) -> str:
+    """Lines of at most 120 characters; the numbers changed their length."""
+    return fill(" ".join(text.split()), 120, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def results() -> str:
