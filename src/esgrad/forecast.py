@@ -5,13 +5,16 @@ from math import ceil
 from typing import Any
 
 from esgrad import config as configuration
+from esgrad import costs, menu
+from esgrad.data import describe
 from esgrad.job import Job
 
-# Measured on two cores of an AMD EPYC (2026); a forecast, not a promise.
-SECONDS_PER_JOB = 4.0
+# Fitted to runs of config.yaml and mnist.yaml on two cores of an AMD EPYC (2026): right within a factor of about 1.5.
+SECONDS_PER_JOB = 3.0
 SECONDS_PER_STEP = 1.5e-3
-SECONDS_PER_DRAW = 8e-9
-SECONDS_PER_NUMBER = 6e-9
+SECONDS_PER_DRAW = 2e-9
+SECONDS_PER_NUMBER = 2e-9  # of a perturbed point
+SECONDS_PER_WEIGHT = 5e-11  # of an example's way through a network
 
 
 def summary(config: dict[str, Any]) -> str:
@@ -26,7 +29,7 @@ def summary(config: dict[str, Any]) -> str:
     seconds = sum(map(core_seconds, runnable))
     lines = [
         f"esgrad suite '{config['name']}': {cells} cells, {runs} reported runs, {len(runnable)} training jobs.",
-        f"About {seconds / 60:.0f} core-minutes of training on a CPU; a GPU or more cores shorten it.",
+        f"About {max(1, round(seconds / 60))} core-minutes of training on a CPU; a GPU or more cores shorten it.",
     ]
     if skipped:
         lines.append(f"Skipped cells: {sum(skipped.values())}, listed in results/{config['name']}/tables/skipped.md:")
@@ -37,15 +40,17 @@ def summary(config: dict[str, Any]) -> str:
 def core_seconds(job: Job) -> float:
     """About how long a job takes on one core."""
     seconds = SECONDS_PER_JOB
+    weights = menu.load("models", job.model).num_parameters(
+        describe(job.dataset)["shape"], job.logit_dim, job.hidden_size
+    )
     for num_samples in job.num_samples:
         variances = sum(n == num_samples and reason is None for n, _, reason in job.cells())
-        if not variances:
-            continue
         steps, tuning = job.steps(num_samples), ceil(job.tuning_fraction * job.steps(num_samples))
-        tuned = len(job.learning_rates) * job.num_tuning_seeds * tuning
-        run_steps = variances * (len(job.seeds) * steps + tuned)
-        draws = job.draws(num_samples) / max(1, job.num_seeds)  # of one seed's run
-        numbers = run_steps * (draws / steps)
-        drawn = draws * (len(job.seeds) + job.num_tuning_seeds * job.tuning_fraction)
-        seconds += SECONDS_PER_STEP * (steps + tuning) + SECONDS_PER_DRAW * drawn + SECONDS_PER_NUMBER * numbers
+        run_steps = variances * (len(job.seeds) * steps + len(job.learning_rates) * job.num_tuning_seeds * tuning)
+        drawn = job.draws(num_samples) / (job.num_seeds * steps)  # a step of a run
+        forwards = costs.per_step(job.space, job.exact, job.batch_size, num_samples).forwards
+        seconds += run_steps * (SECONDS_PER_NUMBER * drawn + SECONDS_PER_WEIGHT * forwards * weights)
+        if variances:  # runs of a stack share a step's overhead, those of a seed its noise
+            draws = drawn * (len(job.seeds) * steps + job.num_tuning_seeds * tuning)
+            seconds += SECONDS_PER_STEP * (steps + tuning) + SECONDS_PER_DRAW * draws
     return seconds
