@@ -56,9 +56,9 @@ def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submi
 @needs_slurm
 def test_time_memory_processors_gpus_and_partition_arrive_at_slurm(submitted):
     for job in submitted[2]:
-        trains, small = job["Comment"].startswith("rule_train_"), job["Comment"] == "rule_timings"
+        trains = job["Comment"].startswith("rule_train_")
         assert job["TimeLimit"] == "01:00:00"  # runtime: 60, of the profile
-        assert job["MinMemoryNode"] == ("2000M" if small else "4000M")
+        assert job["MinMemoryNode"] == "4000M"  # mem_mb: 4000, of the profile
         assert job["NumCPUs"] == "1"
         assert job["Partition"] == ("other" if trains else "main")
         assert job.get("TresPerJob") == ("gres:gpu:1" if trains else None)
