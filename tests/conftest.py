@@ -17,6 +17,14 @@ def settled():
 
 
 @pytest.fixture(scope="session")
+def digits():
+    """The default data set, decoded."""
+    from esgrad import data
+
+    return data.decode("digits", "data")
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A checkout in which the smoke suite has run, once for all workers; tests leave it as they found it."""
     folder = tmp_path_factory.getbasetemp()

@@ -9,17 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from esgrad import config, data, es_gradient, exact_gradient, menu, streams, training
+from esgrad import config, es_gradient, exact_gradient, menu, streams, training
 from esgrad.kernels import argmax, weighted_sum
 
 ROOT = Path(__file__).parents[1]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")
 ACCURACY_TOLERANCE = 0.05  # of a run's validation accuracy, after 60 steps; a tenth of what the run gains
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.decode("digits", "data")
 
 
 def smoke_jobs():

@@ -3,7 +3,7 @@
     gradient = (1/t) Σ_n w_n q_n        around() gives the points x + q_n to judge, weighted_sum() the gradient
 
 Nothing larger than a chunk of samples is ever whole in memory; what was drawn is kept for the sum where it fits and
-drawn again where it does not. Sums run over fixed blocks of samples, so no result depends on the chunks.
+drawn again where it does not. Chunks end where the sum's fixed order does not notice (kernels/weighted_sum.py).
 """
 
 from collections.abc import Iterator, Sequence

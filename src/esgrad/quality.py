@@ -18,6 +18,7 @@ from tqdm import tqdm
 from esgrad import menu, streams
 from esgrad.perturbation import Perturbation
 from esgrad.records import QUALITY_COLUMNS
+from esgrad.theory import log_probability_and_gradient
 
 
 def measure(
@@ -66,8 +67,6 @@ def _cell(
     wanted = {name: module for name, module in shaping.items() if module.refuses(noise, num_samples) is None}
     logits, targets = frozen(logit_dim, num_examples, spread)
     estimates = _estimates(drawn, wanted, logits, targets, num_samples, variance, num_draws)
-    from esgrad.theory import log_probability_and_gradient
-
     sigma = torch.full((num_examples,), math.sqrt(variance), dtype=torch.float64)
     log_probability, log_gradient = log_probability_and_gradient(logits, targets, sigma)
     probability = log_probability.exp()

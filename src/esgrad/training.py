@@ -91,15 +91,15 @@ def tune(
     return [_chosen(_of(scores, t)) for t in variances], rows
 
 
-def _of(scores: dict[Group, list[float]], variance: float | None) -> dict[float, list[float]]:
+def _of(scores: dict[Group, list[float]], at: float | None) -> dict[float, list[float]]:
     """Each rate's accuracies at one t."""
-    return {rate: accuracies for (t, rate), accuracies in scores.items() if t == variance}
+    return {rate: accuracies for (t, rate), accuracies in scores.items() if t == at}
 
 
 def _chosen(scores: dict[float, list[float]]) -> float:
     """The smallest rate within one standard error of the best (Breiman et al. 1984; pooled over the rates).
 
-    Two or three seeds on a few hundred images cannot tell neighbours apart, and short tuning runs flatter large rates,
+    A few seeds on a few hundred images cannot tell neighbours apart, and short tuning runs flatter large rates,
     which lose a class later on: the plain best picked such rates (measured).
     """
     means = {rate: fmean(accuracies) for rate, accuracies in scores.items()}

@@ -1,0 +1,75 @@
+"""Small jobs on digits, one of each kind of method, and ways to run them and to compare what they leave."""
+
+from typing import Any
+
+from esgrad import menu, training
+from esgrad.data import Data
+from esgrad.job import Job
+
+Rows = list[dict[str, Any]]
+GROUPS = [(1.0, 0.01), (0.04, 0.03)]
+SAMPLES = 8
+
+KINDS: dict[str, dict[str, Any]] = {
+    "independent": {},
+    "mirrored": {"noise": "mirrored", "shaping": "centered_ranks"},
+    "maxrl": {"shaping": "maxrl"},
+    "parameters": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
+    "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
+    **{
+        name: {"exact": name, "noise": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}
+        for name in menu.names("exact")
+    },
+}
+
+
+def job(**changes: Any) -> Job:
+    """A small job on digits, the lecture's method unless told otherwise."""
+    words: dict[str, Any] = {
+        "experiment": "test",
+        "dataset": "digits",
+        "model": "linear",
+        "blackbox": "zero_one",
+        "method": "test",
+        "logit_dim": 10,
+        "batch_size": 32,
+        "space": "logits",
+        "noise": "independent",
+        "shaping": "raw",
+        "exact": None,
+        "optimizer": "adam",
+        "weight_decay": 0.001,
+        "hidden_size": 16,
+        "num_classes": 10,
+        "num_samples": (SAMPLES,),
+        "noise_variance": (1.0,),
+        "num_seeds": 2,
+        "max_steps": 10,
+        "max_queries": None,
+        "learning_rates": (0.01, 0.03, 0.1),
+        "num_tuning_seeds": 2,
+        "tuning_fraction": 0.3,
+        "max_widenings": 2,
+        "evaluations_per_decade": 10,
+        "draws_per_cell": 1e12,
+    }
+    return Job(**(words | changes))
+
+
+def kind(name: str, **changes: Any) -> Job:
+    return job(**(KINDS[name] | changes))
+
+
+def run(
+    of: Job, images: Data, groups: list[training.Group] = GROUPS, seeds: tuple[int, ...] = (0, 1), steps: int = 10
+) -> Rows:
+    return list(training.train(of, images, None if of.exact else SAMPLES, groups, seeds, steps, "cpu"))
+
+
+def text(rows: Rows) -> list[str]:
+    """Rows to be compared whole: NaN equals NaN, and every bit of a number counts."""
+    return [repr(row) for row in rows]
+
+
+def of_run(rows: Rows, seed: int, group: training.Group) -> Rows:
+    return [row for row in rows if (row["seed"], row["noise_variance"], row["learning_rate"]) == (seed, *group)]

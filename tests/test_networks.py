@@ -1,0 +1,135 @@
+"""Optimizers and networks over stacks: each is its torch namesake, and no bit of a run depends on its stack."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esgrad import menu
+from esgrad.stack import Stack, initialised
+
+# Optimizers
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", menu.names("optimizers"))
+def test_an_optimizer_equals_its_torch_namesake(name: str, weight_decay: float) -> None:
+    """Twenty steps of three runs, a learning rate each, against three optimizers of torch's."""
+    optimizer = menu.load("optimizers", name)
+    namesake = next(getattr(torch.optim, word) for word in dir(torch.optim) if word.lower() == name)
+    generator = torch.Generator().manual_seed(0)
+    rates, shapes = [0.003, 0.1, 1.0], [(4, 3), (5,), ()]
+    ours = [torch.randn(3, *shape, generator=generator) for shape in shapes]
+    theirs = [[parameter[run].clone().requires_grad_() for parameter in ours] for run in range(3)]
+    torchs = [
+        namesake(run, lr=rate, maximize=True, weight_decay=weight_decay)
+        for run, rate in zip(theirs, rates, strict=True)
+    ]
+    state = optimizer.initial(ours)
+    for _ in range(20):
+        gradients = [torch.randn(3, *shape, generator=generator) for shape in shapes]
+        before = [gradient.clone() for gradient in gradients]
+        optimizer.step(ours, gradients, torch.tensor(rates), weight_decay, state)
+        assert all(map(torch.equal, gradients, before))
+        for index, run in enumerate(theirs):
+            for parameter, gradient in zip(run, gradients, strict=True):
+                parameter.grad = gradient[index].clone()
+            torchs[index].step()
+        for index, run in enumerate(theirs):
+            for parameter, stacked in zip(run, ours, strict=True):
+                torch.testing.assert_close(stacked[index], parameter.detach(), rtol=1e-5, atol=1e-6)
+
+
+# Models
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 13)]
+EACH_MODEL = pytest.mark.parametrize("model", menu.names("models"))
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("logit_dim", [2, 10, 100])
+def test_a_model_counts_its_parameters_honestly(model: str, shape: tuple[int, int, int], logit_dim: int) -> None:
+    module = menu.load("models", model)
+    network = module.build(shape, logit_dim, 7)
+    assert isinstance(network, nn.Module)
+    assert module.num_parameters(shape, logit_dim, 7) == sum(p.numel() for p in network.parameters())
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_model_reads_each_image_by_itself(model: str, shape: tuple[int, int, int]) -> None:
+    network = initialised(lambda: menu.load("models", model).build(shape, 4, 7), 0)
+    images = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    logits = network(images)
+    assert logits.shape == (5, 4)
+    for image, logit in zip(images, logits, strict=True):
+        torch.testing.assert_close(network(image[None])[0], logit, rtol=1e-4, atol=1e-5)
+
+
+@EACH_MODEL
+@pytest.mark.parametrize("axes", [(), (2,)])
+def test_networks_of_different_seeds_make_a_stack(model: str, axes: tuple[int, ...]) -> None:
+    networks = [initialised(lambda: menu.load("models", model).build((1, 8, 8), 4, 7), seed) for seed in (0, 1, 2)]
+    stack, images = Stack(networks), torch.rand(3, 6, *axes, 1, 8, 8)
+    logits = stack(images)
+    assert logits.shape == (3, 6, 4 * math.prod(axes))
+    for network, image, logit in zip(networks, images, logits, strict=True):
+        each = network(image.flatten(0, -4)).reshape(6, -1)
+        torch.testing.assert_close(each, logit, rtol=1e-4, atol=1e-5)
+
+
+@EACH_MODEL
+def test_no_bit_depends_on_the_stack_at_the_size_of_mnist_either(model: str) -> None:
+    """Logits, gradients and a population of the first run, alone and beside others."""
+    build = menu.load("models", model).build
+    networks = [initialised(lambda: build((1, 28, 28), 10, 128), seed) for seed in range(10)]
+    generator = torch.Generator().manual_seed(0)
+    images, pull = torch.rand(10, 64, 1, 28, 28, generator=generator), torch.randn(10, 64, 10, generator=generator)
+
+    def first(runs: int, members: int) -> list[Tensor]:
+        stack = Stack(networks[:runs])
+        logits = stack(images[:runs])
+        moved = torch.autograd.grad(logits, stack.parameters, pull[:runs])
+        vectors = Stack(networks).flat()[:members].repeat(runs, 1, 1)
+        with torch.no_grad():
+            population = stack.population(vectors, images[:runs])
+        return [logits[0], population[0, 0], *(gradient[0] for gradient in moved)]
+
+    for runs, members in ((2, 8), (10, 3)):
+        assert all(map(torch.equal, first(1, 8), first(runs, members)))
+
+
+@EACH_MODEL
+def test_a_population_is_as_many_networks(model: str) -> None:
+    def build() -> nn.Module:
+        return menu.load("models", model).build((1, 8, 8), 4, 7)
+
+    stack, images = Stack([initialised(build, 0)] * 2), torch.rand(2, 5, 1, 8, 8)
+    members = [[initialised(build, seed) for seed in (1, 2, 3)], [initialised(build, seed) for seed in (4, 5, 6)]]
+    vectors = torch.stack([Stack(run).flat() for run in members])  # [R, n, d]
+    logits = stack.population(vectors, images)
+    assert logits.shape == (2, 3, 5, 4)
+    for run, member in product(range(2), range(3)):
+        torch.testing.assert_close(members[run][member](images[run]), logits[run, member], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_with_buffers_is_refused() -> None:
+    with pytest.raises(ValueError, match="running_mean"):
+        Stack([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
+
+
+def test_an_initialisation_obeys_its_seed_and_leaves_the_global_state() -> None:
+    before = torch.get_rng_state()
+    same, again, other = (initialised(lambda: nn.Linear(3, 2), seed).weight for seed in (5, 5, 6))
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_flat_and_unflatten_are_inverse() -> None:
+    stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), seed) for seed in (0, 1)])
+    for parameter, piece in zip(stack.parameters, stack.unflatten(stack.flat()), strict=True):
+        assert torch.equal(parameter, piece)
