@@ -18,8 +18,8 @@ from torch import Tensor
 from esgrad import es_gradient, menu, streams
 from esgrad.blackboxes.zero_one import fitness as zero_one
 from esgrad.perturbation import Perturbation
+from esgrad.quadrature import log_probability_and_gradient
 from esgrad.streams import Role
-from esgrad.theory import log_probability_and_gradient
 
 COPIES = 20_000
 N = 6  # samples: even, for mirrored noise

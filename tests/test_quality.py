@@ -12,8 +12,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from esgrad import menu, quality, streams
+from esgrad.quadrature import log_probability_and_gradient
 from esgrad.records import QUALITY_COLUMNS
-from esgrad.theory import log_probability_and_gradient
 
 
 def normals(*shape: int, seed: int = 0) -> Tensor:

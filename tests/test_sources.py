@@ -100,9 +100,9 @@ def test_a_closure_holds_what_the_job_names_and_what_that_imports(method: str) -
 
 @pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
 def test_the_quadrature_is_a_source_of_exact_smoothing(exact: str) -> None:
-    """Else an edit of theory.py would leave these records as they are."""
-    assert "theory.py" in names(sources.of_job(job(exact)))
-    assert "theory.py" not in names(sources.of_job(job("lecture")))
+    """Else an edit of quadrature.py would leave these records as they are."""
+    assert "quadrature.py" in names(sources.of_job(job(exact)))
+    assert "quadrature.py" not in names(sources.of_job(job("lecture")))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from esgrad import menu, theory
+from esgrad import menu, quadrature
 from esgrad.perturbation import Perturbation
 from esgrad.streams import Role
 
@@ -66,7 +66,7 @@ def es_gradient(
 def exact_gradient(
     logits: Tensor, targets: Tensor, noise_variance: float, *, log: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The limit N → ∞: p = P(argmax(logits + q) = y) and its gradient at the logits, by quadrature (`esgrad.theory`).
+    """The limit N → ∞: p = P(argmax(logits + q) = y) and its gradient at the logits, by quadrature (`esgrad.quadrature`).
 
     Args:
         logits: [B, K], float.
@@ -88,7 +88,7 @@ def exact_gradient(
             f"noise_variance t = {noise_variance!r} is too small beside these logits, which lie {spread:.1g} σ apart: "
             f"scale the logits, or t, so that they lie within {FARTHEST:.0e}"
         )
-    log_probability, gradient = theory.log_probability_and_gradient(logits.detach(), targets.long(), sigma)
+    log_probability, gradient = quadrature.log_probability_and_gradient(logits.detach(), targets.long(), sigma)
     if not log:
         probability = log_probability.exp()
         log_probability, gradient = probability, probability[:, None] * gradient

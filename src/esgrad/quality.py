@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from esgrad import menu, streams
 from esgrad.perturbation import Perturbation
+from esgrad.quadrature import log_probability_and_gradient
 from esgrad.records import QUALITY_COLUMNS
-from esgrad.theory import log_probability_and_gradient
 
 
 def measure(

@@ -1,7 +1,7 @@
 """Exact gradient of the log smoothed accuracy, ∇log p(l) with p(l) = P(argmax(l + q) = y), q ~ N(0, t·I).
 
 What the maxrl and success shapings tend to as N grows (arXiv 2602.02710); unlike ∇p it does not vanish on
-confidently wrong examples (esgrad.theory).
+confidently wrong examples (esgrad.quadrature).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ USES_VARIANCE = True
 
 def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B] and variance t [R]."""
-    from esgrad.theory import log_probability_and_gradient
+    from esgrad.quadrature import log_probability_and_gradient
 
     _, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
     return gradient_of_log_p.to(logits.dtype)

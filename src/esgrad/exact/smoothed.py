@@ -1,6 +1,6 @@
 """Exact gradient of the smoothed accuracy, ∇p(l) with p(l) = P(argmax(l + q) = y), q ~ N(0, t·I).
 
-The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esgrad.theory).
+The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esgrad.quadrature).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ USES_VARIANCE = True
 
 def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B] and variance t [R]."""
-    from esgrad.theory import log_probability_and_gradient
+    from esgrad.quadrature import log_probability_and_gradient
 
     log_p, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
     return (log_p.exp()[..., None] * gradient_of_log_p).to(logits.dtype)
