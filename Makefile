@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference readme lock config-exists
+	config-docs reference readme coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -65,6 +65,9 @@ reference: setup ## keep results/NAME as committed reference results (NAME=defau
 
 readme: setup ## fill README.md's numbers from results/reference/
 	@$(BIN)/python workflow/readme.py
+
+coverage: setup ## measure how often each interval holds the truth, on planted data, in 3 minutes: results/reference/
+	@$(BIN)/python -m esgrad.coverage results/reference
 
 lock: ## pin pyproject.toml's dependencies in requirements.lock again (needs uv; LOCK_ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

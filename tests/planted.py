@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from esgrad.records import COLUMNS
+from esgrad.records import COLUMNS, QUALITY_COLUMNS, SAMPLES_COLUMNS
 from esgrad.suite import CELL, FIRST_TUNING_SEED, Suite
 
 MAX_STEPS, MAX_QUERIES = 3_000, 2_560_000
@@ -32,6 +32,7 @@ class Method(NamedTuple):
     noisy: float
     final: float
     loses_a_class: float = 0.0
+    variance: str = "fixed"
 
 
 METHODS = {
@@ -42,6 +43,8 @@ METHODS = {
     "leave_one_out": Method("logits", "independent", "leave_one_out", 50, 15, 0.955, 0.1),
     "success": Method("logits", "independent", "success", 40, 20, 0.96),
     "maxrl": Method("logits", "independent", "maxrl", 35, 10, 0.965),
+    "maxrl_spread": Method("logits", "independent", "maxrl", 35, 10, 0.94, variance="spread"),
+    "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, variance="annealed"),
     "mirrored": Method("logits", "mirrored", "raw", 55, 25, 0.95, 0.2),
     "openai_es": Method("parameters", "mirrored", "centered_ranks", 250, 80, 0.9),
 }
@@ -51,13 +54,13 @@ EXACT = ("backprop", "smoothed", "log_smoothed")
 SECTIONS: dict[str, dict] = {
     "headline": {
         "dataset": "digits",
-        "methods": list(METHODS),
+        "methods": [method for method in METHODS if METHODS[method].variance == "fixed"],
         "num_samples": [1, 10, 100],
         "batch_size": 32,
     },
     "variance": {
         "dataset": "digits",
-        "methods": ["lecture", "maxrl"],
+        "methods": ["lecture", "maxrl", "maxrl_spread", "maxrl_annealed", "smoothed", "log_smoothed"],
         "num_samples": [10, 100],
         "noise_variance": [0.01, 0.1, 1.0, 10.0, 100.0],
         "batch_size": 32,
@@ -103,6 +106,7 @@ def planted_suite(
         records=_frame(run for cell in trained for run in _reported_runs(cell, seeds)),
         tuning=_frame(run for cell in trained for run in _tuning_runs(cell)),
         gradient_quality=_gradient_quality(),
+        samples_needed=_samples_needed(),
         skipped=pd.DataFrame(skipped, columns=[*CELL, "reason"]).astype({"num_samples": "Int64"}),
         targets={"progress": [0.5, 0.75, 0.9, 0.95], "accuracy": [0.5, 0.75, 0.9]},
         experiments={experiment: SECTIONS[experiment] for experiment in experiments},
@@ -174,6 +178,7 @@ def _run(cell: dict, seed: int, rate: float, worse: float = 0.0, budget: float =
         "space": method.space,
         "noise": method.noise,
         "shaping": method.shaping,
+        "variance": method.variance,
         "optimizer": "adam",
         "num_classes": 19 if cell["experiment"] == "digit_sum" else 10,
         "learning_rate": rate,
@@ -209,7 +214,11 @@ def _curve(cell: dict, method: Method, seed: int, samples: int, steps: np.ndarra
     accuracy = initial + (final - initial) * -np.expm1(-((steps / tau) ** 0.8)) + 0.004 * rng.normal(size=len(steps))
     test = np.full(len(steps), np.nan)
     test[-1] = accuracy[-1] - 0.01 + 0.004 * rng.normal()
+    spread = 0.2 + 2 * -np.expm1(-steps / (10 * tau))
+    falls = {"fixed": 1 / spread, "spread": np.ones(len(steps)), "annealed": 100 ** -(steps / steps[-1] / 2)}
     return {
+        "spread": spread,
+        "sigma": np.sqrt(cell["noise_variance"]) * spread * falls[method.variance],
         "validation_accuracy": _on_examples(accuracy),
         "test_accuracy": _on_examples(test),
         "dead_classes": np.maximum(np.rint(9 * np.exp(-4 * steps / tau)), lost).astype(object),
@@ -253,26 +262,80 @@ def _gradient_quality() -> pd.DataFrame:
         ("independent", "leave_one_out", "smoothed", 15.0),
         ("independent", "maxrl", "log_smoothed", 10.0),
         ("mirrored", "raw", "smoothed", 25.0),
-        ("independent", "centered_ranks", "a shaped objective", 15.0),
+        ("orthogonal", "raw", "smoothed", 30.0),  # no law is known
     ]:
-        for logit_dim in (10, 100, 1000):
-            for num_samples in (2, 10, 100, 1000):
-                variance = factor * (logit_dim / 10) ** 1.6 / num_samples
-                exact = reference != "a shaped objective"
-                rows.append(
-                    {
-                        "logit_dim": logit_dim,
-                        "num_samples": num_samples,
-                        "noise_variance": 1.0,
-                        "space": "logits",
-                        "noise": noise,
-                        "shaping": shaping,
-                        "reference": reference,
-                        "cosine": (1 + variance) ** -0.5,
-                        "relative_bias": 0.01 / num_samples if exact else np.nan,
-                        "variance": variance,
-                        "num_draws": 200,
-                        "num_examples": 64,
-                    }
-                )
+        for (step, stage), (level, batch_size), logit_dim, num_samples in product(
+            enumerate(["start", "half", "trained"]), [("example", 1), ("batch", 32)], (10, 100, 1000), (4, 32, 256)
+        ):
+            variance = factor * (logit_dim / 10) ** (1.6 - 0.3 * step) / num_samples / batch_size**0.1
+            cosine, known = (1 + variance) ** -0.5, noise != "orthogonal"
+            row = dict.fromkeys(QUALITY_COLUMNS, np.nan) | {
+                "dataset": "digits",
+                "model": "mlp",
+                "stage": stage,
+                "step": 250 * step,
+                "level": level,
+                "batch_size": batch_size,
+                "logit_dim": logit_dim,
+                "num_samples": num_samples,
+                "noise_variance": 1.0,
+                "space": "logits",
+                "noise": noise,
+                "shaping": shaping,
+                "reference": reference,
+                "cosine": 0.9 * cosine,
+                "rms_cosine": cosine,
+                "rms_cosine_error": 0.02 * cosine,
+                "median_cosine": 0.8 * cosine,
+                "relative_bias": 0.01 / num_samples,
+                "variance": variance,
+                "predicted_cosine": 0.98 * cosine if known else np.nan,
+                "predicted_variance": 1.05 * variance if known else np.nan,
+                "num_draws": 200,
+                "num_examples": 64,
+            }
+            rows.append(row)
     return pd.DataFrame(rows)
+
+
+SLOPES = {"level": 1.7, "start": 1.6, "half": 1.2, "trained": 1.0}
+"""The planted exponents of N* against K, the same for every shaping, per example and per batch."""
+MOST_SAMPLES = 200_000  # at which N* is censored; leave_one_out needs every number and is censored at a tenth of it
+
+
+def _samples_needed() -> pd.DataFrame:
+    """N*(c) = a·K^b·c²/(1−c²) to a tenth or so, its bracket on a grid, and the curves cos² = x/(1+x), x = N/N*(√½)."""
+    rng, rows = np.random.default_rng(8), []
+    grid = np.unique(np.ceil(10 ** (np.arange(57) / 8) - 1e-9))
+    for (stage, slope), level in product(SLOPES.items(), ("example", "batch")):
+        shapings = {"raw": 2.0, "leave_one_out": 1.0} | ({"maxrl": 1.5} if level == "batch" else {})
+        for (shaping, factor), logit_dim in product(shapings.items(), (10, 100, 1000)):
+            for example in range(4 if level == "example" else stage != "level"):
+                law = factor * (1.0 if level == "example" else 0.2) * logit_dim**slope
+                scale = law * np.exp(0.1 * rng.normal())
+                most = MOST_SAMPLES / (1 if shaping == "raw" else 10)
+                words = {
+                    "dataset": "" if stage == "level" else "digits",
+                    "model": "" if stage == "level" else "mlp",
+                    "stage": stage,
+                    "level": level,
+                    "logit_dim": logit_dim,
+                    "batch_size": 32 if level == "batch" else pd.NA,
+                    "noise_variance": 1.0,
+                    "space": "logits",
+                    "noise": "independent",
+                    "shaping": shaping,
+                    "example": example if level == "example" else pd.NA,
+                    "probability": 1 / logit_dim,
+                    "num_draws": 4,
+                }
+                for cosine in (0.5, 0.9):
+                    odds = cosine**2 / (1 - cosine**2)
+                    place = np.searchsorted(grid, scale * odds)
+                    low, high = (grid[place - 1] if place else 0.0), grid[place]
+                    found = {"low": min(low, most), "high": high if high <= most else np.inf, "predicted": law * odds}
+                    rows.append(words | {"kind": "needed", "cosine": cosine} | found)
+                for samples in grid[(grid <= most) & (grid <= 30 * law)]:
+                    cosine = np.sqrt(samples / (samples + scale))
+                    rows.append(words | {"kind": "curve", "num_samples": samples, "cosine": cosine, "predicted": law})
+    return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})

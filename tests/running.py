@@ -15,6 +15,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "mirrored": {"noise": "mirrored", "shaping": "centered_ranks"},
     "maxrl": {"shaping": "maxrl"},
     "parameters": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
+    "batch": {"space": "batch", "shaping": "leave_one_out"},
+    "orthogonal": {"noise": "orthogonal", "shaping": "best_baseline"},
+    "quasi": {"noise": "quasi"},
+    "gumbel": {"noise": "gumbel", "shaping": "z_score"},
     "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
     **{
         name: {"exact": name, "noise": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}
@@ -36,7 +40,9 @@ def job(**changes: Any) -> Job:
         "space": "logits",
         "noise": "independent",
         "shaping": "raw",
+        "variance": "fixed",
         "exact": None,
+        "control": None,
         "optimizer": "adam",
         "weight_decay": 0.001,
         "hidden_size": 16,

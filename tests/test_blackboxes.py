@@ -115,8 +115,8 @@ def test_a_space_judges_each_perturbed_point(space: str, blackbox: str) -> None:
         if space == "parameters":
             nn.utils.vector_to_parameters(point[0], networks[run].parameters())
             point = networks[run](images[run]).detach()
-        each = fitness(point, targets[run])
-        expected = each.mean(-1, keepdim=True) if space == "parameters" else each
+        each = fitness(point.reshape(5, 4), targets[run])
+        expected = each if space == "logits" else each.mean(-1, keepdim=True)
         torch.testing.assert_close(got[run, sample], expected)
 
 
@@ -129,3 +129,27 @@ def test_the_logits_push_by_the_chain_rule_of_the_batch_s_mean(blackbox: str) ->
     network(images[0]).backward(gradient[0] / 5)
     for got, parameter in zip(moved, network.parameters(), strict=True):
         torch.testing.assert_close(got[0], parameter.grad)
+
+
+def test_a_batch_pushes_by_the_chain_rule_alone() -> None:
+    """Its gradient is one of the batch's mean already: B times what the logits' space makes of the same numbers."""
+    network = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), 0)
+    images, targets, gradient = torch.rand(1, 5, 1, 8, 8), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5, 4)
+    fitness = menu.load("blackboxes", "zero_one").fitness
+    batch, logits = (
+        menu.load("spaces", space).Space(Stack([network]), images, targets, fitness) for space in ("batch", "logits")
+    )
+    assert batch.point.shape == (1, 1, 20)
+    assert torch.equal(batch.point.view(1, 5, 4), logits.point)
+    for one, other in zip(batch.push(gradient.reshape(1, 1, 20)), logits.push(gradient), strict=True):
+        torch.testing.assert_close(one, 5 * other)
+
+
+@pytest.mark.parametrize("space", menu.names("spaces"))
+def test_a_space_says_the_shape_of_its_point(space: str) -> None:
+    network = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), 0)
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    images, targets = torch.rand(1, 5, 1, 8, 8), torch.zeros(1, 5, dtype=torch.int64)
+    module = menu.load("spaces", space)
+    point = module.Space(Stack([network]), images, targets, menu.load("blackboxes", "zero_one").fitness).point
+    assert point.shape[1:] == module.shape(5, 4, num_parameters)

@@ -24,11 +24,15 @@ from esgrad import data, menu
 from esgrad.data import Data
 from esgrad.datasets import cifar10
 
-ARGUMENTS = {"digit_strings": ["-2", "-3", "-2-mnist"]}
+ARGUMENTS = {
+    "digit_strings": ["-2", "-3", "-2-mnist"],
+    "digits": ["", "-2", "-9"],
+    **{name: ["", "-2", "-7"] for name in ("fashion_mnist", "kmnist")},  # the stand-ins' classes are as frequent
+}
 WORDS = [name + end for name in menu.names("datasets") for end in ARGUMENTS.get(name, [""])]
 IDX = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-HERE = {*IDX, "cifar10", "digits", *(f"digit_strings{end}" for end in ARGUMENTS["digit_strings"])}
+HERE = {*IDX, "cifar10", *(f"{name}{end}" for name, ends in ARGUMENTS.items() for end in ends)}
 BASE = 50  # of the numbers that the stand-ins' images carry, a digit a pixel
 CIFAR_BATCH = 40  # images a batch of the stand-in for CIFAR-10
 REAL = os.environ.get("ESGRAD_DATA_ROOT")
@@ -210,7 +214,11 @@ def test_describing_every_data_set_imports_neither_torch_nor_numpy():
     [
         ("mnst", "Did you mean 'mnist'?"),
         ("fashion-mnist", "Did you mean 'fashion_mnist'?"),
-        ("digits-3", "not of the form 'digits'"),
+        ("digits-1", "the first '1' classes cannot be had: expected a number from 2 to 10"),
+        ("mnist-11", "the first '11' classes cannot be had"),
+        ("kmnist-02", "the first '02' classes cannot be had"),
+        ("digits-3-4", "not of the form 'digits[-<classes>]'"),
+        ("cifar10-2", "not of the form 'cifar10'"),
         ("digit_strings", "'digit_strings-<length>[-<source>]'"),
         ("digit_strings-4", "expected 2 or 3 digits"),
         ("digit_strings-02", "expected 2 or 3 digits"),
@@ -225,8 +233,25 @@ def test_a_word_that_no_data_set_answers_to_is_refused_with_what_would_do(word, 
 
 
 def test_a_file_whose_facts_are_wrong_is_refused(monkeypatch):
-    monkeypatch.setattr("esgrad.datasets.digits.facts", lambda: data.describe("mnist"))
+    wrong = data.describe("mnist")
+    monkeypatch.setattr("esgrad.datasets.digits.facts", lambda: wrong)
     assert "not what its facts say" in refusal(data.decode, "digits", "nowhere")
+
+
+@pytest.mark.parametrize("k", [2, 5, 10])
+def test_the_first_classes_are_the_whole_set_s_images_of_these_in_the_same_order(k, digits):
+    few = data.decode(f"digits-{k}", "nowhere")
+    kept = digits.targets < k
+    assert few.images.equal(digits.images[kept])
+    assert few.targets.equal(digits.targets[kept])
+    assert few.num_classes == k
+
+
+def test_the_parts_of_the_first_classes_are_the_published_parts(published, offline):
+    whole, few = data.decode("kmnist", published), data.decode("kmnist-3", published)
+    assert few.counts == (18_000, 0, 3_000)
+    for part, kept in zip((0, 2), (whole.targets[:60_000] < 3, whole.targets[60_000:] < 3), strict=True):
+        assert few.images.split(few.counts)[part].equal(whole.images.split(whole.counts)[part][kept])
 
 
 # Files from elsewhere

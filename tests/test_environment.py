@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import math
 import os
 import re
 import shutil
@@ -242,10 +243,11 @@ def test_the_estimator_of_ten_minutes_is_one(tmp_path: Path) -> None:
     shaping, original = module(file), menu.load("shapings", copied)
     assert {name for name in vars(original) if not name.startswith("_")} <= set(vars(shaping))
     fitness = torch.tensor([1.0, 0.0, 0.0, 0.0])[None, :, None]
-    assert torch.allclose(shaping.weights(fitness)[0, :, 0], torch.tensor([3.0, -1.0, -1.0, -1.0]) / 48**0.5)
+    assert torch.allclose(shaping.weights(fitness)[0, :, 0], torch.tensor([math.e, 1, 1, 1]) / (math.e + 3) - 0.25)
     assert not shaping.weights(torch.ones(1, 4, 1)).any()
-    assert shaping.refuses("independent", 1)
-    assert shaping.refuses("independent", 2) is None
+    independent = menu.load("noises", "independent")
+    assert shaping.refuses(independent, 1)
+    assert shaping.refuses(independent, 2) is None
     for command in ("ruff check", "ruff format --check --line-length 200"):
         done = run(sys.executable, "-m", *command.split(), "--isolated", str(file))
         assert done.returncode == 0, done.stdout

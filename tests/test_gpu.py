@@ -45,6 +45,23 @@ def test_normals_on_the_gpu_are_those_of_the_cpu_to_the_bit():
 
 
 @on_gpu
+@pytest.mark.parametrize("noise", menu.names("noises"))
+def test_every_noise_on_the_gpu_is_that_of_the_cpu(noise):
+    """To rounding: a logarithm or Gram and Schmidt's sums may differ in the last bit."""
+    module = menu.load("noises", noise)
+
+    def drawn(device):
+        def normals(start, stop):
+            return streams.normals([0, 7], streams.Role.NOISE, 3, start, stop, 9, 11, device=device)
+
+        directions = module.directions(normals, 32, 74)
+        return directions.cpu(), module.score(directions).cpu()
+
+    for found, expected in zip(drawn("cuda"), drawn("cpu"), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@on_gpu
 def test_gradients_at_the_logits_on_the_gpu_equal_the_cpus():
     logits = streams.normals([1], streams.Role.QUALITY, 0, 0, 1, 16, 10)[0, 0]
     targets = torch.arange(16) % 10

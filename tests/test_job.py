@@ -52,6 +52,7 @@ NUMBERS = {
     "logits": ({}, 32 * 10),
     "logits, K = 30": ({"logit_dim": 30}, 32 * 30),
     "logits of two digits": (STRINGS, 32 * 10 * 2),
+    "logits of a batch as one": ({"space": "batch", "batch_size": 16}, 16 * 10),
     "parameters, whatever B": (PARAMETERS | {"batch_size": 64}, 64 * 10 + 10),
     "parameters of the mlp": (PARAMETERS | {"model": "mlp", "hidden_size": 16}, 64 * 16 + 16 + 16 * 10 + 10),
     "parameters, of which two digits share one network": (PARAMETERS | STRINGS, 64 * 10 + 10),

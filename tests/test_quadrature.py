@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.quadrature import _log_cdf_and_ratio, log_probability_and_gradient
+from esgrad.quadrature import log_cdf_and_ratio, log_probability_and_gradient
 
 Array = NDArray[np.float64]
 PROMISE = 1e-6  # error of a component, in units of the example's largest; measured: below 1e-8 for K to 10,000
@@ -111,7 +111,7 @@ def test_level_logits_win_once_in_k_and_pull_by_the_expected_maximum(num_classes
 
 def test_the_logarithm_of_the_normal_distribution_holds_in_both_tails() -> None:
     x = np.concatenate([np.linspace(-60, 60, 24_001), [-1e5, -1e3, 1e3]])
-    log_cdf, ratio = _log_cdf_and_ratio(torch.from_numpy(x))
+    log_cdf, ratio = log_cdf_and_ratio(torch.from_numpy(x))
     series = 2e-10  # its first term left out is 105/30⁸
     with np.errstate(over="ignore"):  # erfcx(−27) is past the largest float64: the ratio is 0
         want = math.sqrt(2 / math.pi) / erfcx(-x / math.sqrt(2))
@@ -237,10 +237,21 @@ def smoothed_accuracy(row: Array, target: int, sigma: float) -> float:
     return math.exp(log_smoothed_accuracy(row, target, sigma))
 
 
+def log_softmax_accuracy(row: Array, target: int, sigma: float) -> float:
+    """Of Gumbel noise: its scale is β, its standard deviation πβ/√6."""
+    return log_likelihood(row * math.pi / (math.sqrt(6) * sigma), target, sigma)
+
+
+def softmax_accuracy(row: Array, target: int, sigma: float) -> float:
+    return math.exp(log_softmax_accuracy(row, target, sigma))
+
+
 OBJECTIVES: dict[str, Callable[[Array, int, float], float]] = {
     "backprop": log_likelihood,
     "log_smoothed": log_smoothed_accuracy,
+    "log_softmax": log_softmax_accuracy,
     "smoothed": smoothed_accuracy,
+    "softmax": softmax_accuracy,
 }
 
 
@@ -258,6 +269,38 @@ def test_an_exact_arm_is_the_slope_of_its_objective(name: str, sigma: float) -> 
         for k, shift in enumerate(width * np.eye(4)):
             above, below = (OBJECTIVES[name](row + sign * shift, target, sigma) for sign in (1, -1))
             assert slopes[k] == pytest.approx((above - below) / (2 * width), abs=PROMISE)
+
+
+@ARMS
+@TWO_SIGMAS
+def test_the_value_of_an_exact_arm_is_its_objective(name: str, sigma: float) -> None:
+    logits, targets = random_case(3, 4, 2.0)
+    got = menu.load("exact", name).value(logits[None], targets[None], torch.tensor([sigma**2]))[0]
+    expected = [
+        OBJECTIVES[name](row, target, sigma) for row, target in zip(logits.numpy(), targets.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@ARMS
+def test_each_example_may_have_a_variance_of_its_own(name: str) -> None:
+    arm, (logits, targets) = menu.load("exact", name), random_case(3, 4, 2.0)
+    variance = torch.tensor([[0.04, 9.0, 1.0]])
+    for function in (arm.value, arm.gradient):
+        together = function(logits[None], targets[None], variance)[0]
+        for b in range(3):
+            alone = function(logits[None], targets[None], variance[:, b])[0]
+            assert torch.equal(together[b], alone[b])
+
+
+def test_at_pi_squared_over_6_gumbel_s_log_accuracy_is_the_log_likelihood() -> None:
+    """Then minus the cross-entropy is what success and maxrl climb in the limit."""
+    logits, targets = random_case(40, 10, 3.0)
+    variance = torch.tensor([math.pi**2 / 6], dtype=torch.float64)
+    gumbel, backprop = (
+        menu.load("exact", name).gradient(logits[None], targets[None], variance) for name in ("log_softmax", "backprop")
+    )
+    torch.testing.assert_close(gumbel, backprop, rtol=0, atol=1e-14)
 
 
 @ARMS

@@ -8,6 +8,7 @@ from esgrad.statistics import (
     arrival,
     cost_interval,
     expected_running_time,
+    expected_running_time_interval,
     geometric_mean_interval,
     mean_interval,
     median_cost,
@@ -141,6 +142,47 @@ def test_a_method_that_asks_nothing_has_no_cost_however_many_arrived():
 def test_ert_charges_the_runs_that_failed_to_those_that_arrived():
     assert expected_running_time([10, 20, 100], [True, True, False]) == 65
     assert expected_running_time([100, 100], [False, False]) == np.inf
+
+
+def test_the_bootstrap_of_ert_is_the_interval_of_all_resamples():
+    """Two runs, one that arrived: of four equally likely resamples the ERTs are 1, 5 (twice) and inf."""
+    found = expected_running_time_interval([1, 4], [True, False], np.random.default_rng(0))
+    assert found == (5, 1, np.inf)
+    same = expected_running_time_interval([7] * 10, [True] * 10, np.random.default_rng(0))
+    assert same == (7, 7, 7)
+
+
+def test_the_bootstrap_of_ert_keeps_a_runs_cost_with_its_hit():
+    """Were costs and hits drawn apart, a resample of ten arrivals could cost 100 each."""
+    costs, hits = np.array([1.0] * 8 + [100.0] * 2), np.arange(10) < 8
+    low = expected_running_time_interval(costs, hits, np.random.default_rng(0)).low
+    assert low == 1
+    assert expected_running_time_interval(costs, hits, np.random.default_rng(0)).high > 208 / 8
+
+
+def test_the_bootstrap_of_ert_obeys_its_generator():
+    costs, hits = np.random.default_rng(1).lognormal(size=20), np.arange(20) % 4 > 0
+
+    def interval(seed):
+        return expected_running_time_interval(costs, hits, np.random.default_rng(seed))
+
+    assert interval(0) == interval(0) != interval(1)
+    assert interval(0).low == pytest.approx(interval(1).low, rel=0.1)
+
+
+def test_where_nobody_arrived_ert_has_a_lower_bound():
+    """Ten failures have probability .025 if a run arrives with p = 1 − .025^(1/10) = .3085; (1 − p)/p = 2.2415."""
+    found = expected_running_time_interval([100] * 10, [False] * 10, np.random.default_rng(0))
+    assert found == pytest.approx((np.inf, 224.15, np.inf), rel=1e-4)
+
+
+def test_ert_of_one_arrival_or_of_no_queries_has_no_interval():
+    rng = np.random.default_rng(0)
+    one = expected_running_time_interval([100], [True], rng)
+    assert one.estimate == 100
+    assert np.isnan(one[1:]).all()
+    assert np.isnan(expected_running_time_interval([np.nan] * 3, [True] * 3, rng)).all()
+    assert np.isnan(expected_running_time_interval([], [], rng)).all()
 
 
 def test_wilson_by_hand():
@@ -288,4 +330,5 @@ def test_no_function_touches_the_global_random_state():
     cost_interval([1, 2, 3], [True, True, False])
     ratio_interval([1, 2], [True] * 2, [1, 2], [True] * 2)
     wilson_interval(1, 2)
+    expected_running_time_interval([1, 2], [True, False], np.random.default_rng(0))
     assert (np.random.get_state()[1] == before).all()

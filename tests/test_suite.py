@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, data, records, suite, worker
+from esgrad import config, data, measurements, records, suite, worker
 
 ROOT = Path(__file__).parents[1]
 LECTURE = Path("runs/headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32")
@@ -56,25 +56,57 @@ def cells(table):
     return set(zip(table["method"], table["num_samples"].fillna(0), strict=True))
 
 
-def test_without_gradient_quality_a_suite_is_refused_unless_partial(whole):
-    with pytest.raises(OSError, match=r"gradient_quality\.parquet"):
+MEASURED = {"gradient_quality": records.QUALITY_COLUMNS, "samples_needed": records.SAMPLES_COLUMNS}
+
+
+def measure(folder, rows=0):
+    """Plant what the smoke suite measures, each K with so many rows."""
+    asked = json.loads((folder / "suite.json").read_text())
+    for section, columns in MEASURED.items():
+        for k in asked[section]["logit_dim"]:
+            frame = pd.DataFrame(columns=columns, index=range(rows)).assign(logit_dim=k)
+            records.write(frame, folder / measurements.path(section, k))
+
+
+@pytest.mark.parametrize("section", MEASURED)
+def test_without_a_measurement_a_suite_is_refused_unless_partial(whole, section):
+    measure(whole)
+    (whole / measurements.path(section, 10)).unlink()
+    with pytest.raises(ValueError, match=rf"{section}/logit_dim=10\.parquet is missing: run the suite again"):
         suite.load(whole)
+    assert list(getattr(suite.load(whole, partial=True), section).columns) == MEASURED[section]
+
+
+def test_measurements_are_gathered_over_k(whole):
     loaded = suite.load(whole, partial=True)
-    assert len(loaded.gradient_quality) == 0
+    assert len(loaded.gradient_quality) == len(loaded.samples_needed) == 0
     assert list(loaded.gradient_quality.columns) == records.QUALITY_COLUMNS
     assert (
         cells(loaded.records) == cells(loaded.tuning) == {("backprop", 0), ("maxrl", 2), ("lecture", 1), ("lecture", 2)}
     )
-    pd.DataFrame(columns=records.QUALITY_COLUMNS, index=[0, 1]).to_parquet(whole / "gradient_quality.parquet")
+    measure(whole, rows=2)
     for partial in (False, True):
-        assert len(suite.load(whole, partial=partial).gradient_quality) == 2
+        loaded = suite.load(whole, partial=partial)
+        assert loaded.gradient_quality["logit_dim"].tolist() == [10, 10, 30, 30]
+        assert loaded.samples_needed["logit_dim"].tolist() == [2, 2, 10, 10]
 
 
-def test_a_configuration_without_gradient_quality_asks_for_no_file(whole):
+def test_a_measurement_without_its_columns_is_refused(whole):
+    measure(whole)
+    path = whole / measurements.path("gradient_quality", 30)
+    records.write(pd.DataFrame({"logit_dim": [30]}), path)
+    with pytest.raises(ValueError, match=rf"{path} lacks the column dataset"):
+        suite.load(whole)
+
+
+def test_a_configuration_that_measures_nothing_asks_for_no_file(whole):
     asked = json.loads((whole / "suite.json").read_text())
-    del asked["gradient_quality"]
+    for section in MEASURED:
+        del asked[section]
     records.write_json(asked, whole / "suite.json")
-    assert list(suite.load(whole).gradient_quality.columns) == records.QUALITY_COLUMNS
+    loaded = suite.load(whole)
+    for section, columns in MEASURED.items():
+        assert list(getattr(loaded, section).columns) == columns
 
 
 def test_a_skipped_cell_is_listed_with_its_reason(whole):
@@ -93,7 +125,7 @@ def test_seeds_that_tune_or_set_levels_are_recorded_but_not_reported(whole):
 @pytest.mark.parametrize("part", ["records", "tuning"])
 @pytest.mark.parametrize("partial", [False, True])
 def test_records_of_other_sources_are_refused_but_where_they_are_a_reference(whole, part, partial):
-    pd.DataFrame(columns=records.QUALITY_COLUMNS).to_parquet(whole / "gradient_quality.parquet")
+    measure(whole)
     table = records.read(path := whole / LECTURE / f"{part}.parquet")
     records.write(table.assign(source_digest="0" * 16), path)
     with pytest.raises(ValueError, match=rf"{path} was made by other sources"):

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from esgrad import markdown, menu, runs
+from esgrad.records import QUALITY_COLUMNS
 from esgrad.suite import CELL, Suite
 from esgrad.tables import accuracy, learning_rates, skipped, slower_than_backprop, success_rate, targets
 from tests.planted import planted_suite
@@ -15,8 +16,12 @@ from tests.planted import planted_suite
 KEYS = {
     "targets": [*CELL, "target", "unit"],
     "accuracy": CELL,
+    "comparisons": [*CELL, "measure"],
     "learning_rates": [*CELL, "learning_rate"],
-    "gradient_quality": ["logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping"],
+    "how_many_samples": ["space", "noise", "shaping", "logit_dim", "num_samples"],
+    "gradient_quality": [
+        *("stage", "level", "batch_size", "logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping")
+    ],
     "skipped": CELL,
     "slower_than_backprop": [*CELL, "target", "unit"],
     "success_rate": [*CELL, "target"],
@@ -26,12 +31,14 @@ COLUMNS = {
     "targets": _CELL + "target target_accuracy unit num_seeds hits censored estimate low high "
     "ratio_to_backprop ratio_low ratio_high",
     "accuracy": _CELL + "test_accuracy_mean low high num_seeds dead_class_rate learning_rate diverged",
+    "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored estimate low high "
+    "p smallest_p family_size p_holm smallest_detectable verdict",
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
-    "gradient_quality": "logit_dim num_samples noise_variance space noise shaping reference cosine relative_bias "
-    "variance num_draws num_examples",
+    "how_many_samples": "space noise shaping logit_dim num_samples cosine num_samples_half num_samples_nine_tenths",
+    "gradient_quality": " ".join(QUALITY_COLUMNS),
     "skipped": _CELL + "reason",
     "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "
-    "dead_class_rate dead_class_low dead_class_high",
+    "expected_queries_low expected_queries_high dead_class_rate dead_class_low dead_class_high",
     "slower_than_backprop": "experiment dataset model blackbox logit_dim batch_size method space num_samples "
     "noise_variance target target_accuracy unit num_seeds hits censored num_pairs ratio_to_backprop ratio_low "
     "ratio_high best",
@@ -110,7 +117,7 @@ def test_a_markdown_table_writes_no_nan_and_no_inf(tables, name):
     assert text.endswith("\n")
 
 
-@pytest.mark.parametrize("name", ["targets", "accuracy", "learning_rates", "slower_than_backprop"])
+@pytest.mark.parametrize("name", ["targets", "accuracy", "learning_rates", "slower_than_backprop", "success_rate"])
 def test_removing_a_method_changes_no_number_of_another(small, name):
     def without(frame):
         return frame[frame["method"] != "lecture"]
@@ -533,6 +540,15 @@ def test_success_rates_are_the_hits_of_the_targets_table_with_wilsons_interval(s
     assert np.isinf(rates.loc[rates["hits"] == 0, "expected_queries"].dropna()).all()
     assert (rates["hits"] == 0).any()
     assert rates["hits"].max() == rates["num_seeds"].max(), "both ends are planted"
+
+
+def test_expected_queries_lie_in_the_bootstraps_interval_and_are_bounded_below_where_nobody_arrived(small):
+    rates = success_rate.table(small).dropna(subset=["expected_queries"])
+    assert (rates["expected_queries_low"] <= rates["expected_queries"]).all()
+    assert (rates["expected_queries"] <= rates["expected_queries_high"]).all()
+    lost = rates[rates["hits"] == 0]
+    assert np.isfinite(lost["expected_queries_low"]).all()
+    assert f"> {lost['expected_queries_low'].iloc[0]:,.0f}" in success_rate.markdown(lost)
 
 
 def test_expected_queries_is_all_that_was_spent_per_arrival(small):

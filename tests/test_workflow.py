@@ -23,10 +23,10 @@ def clone(tmp_path_factory):
 
 
 JOBS = {
-    "config": {"data": 2, "train": 35, "gradient_quality": 1},
-    "smoke": {"data": 1, "train": 6, "gradient_quality": 1},
-    "mnist": {"data": 1, "train": 9},
-    "paper": {"data": 5, "train": 107, "gradient_quality": 1},
+    "config": {"data": 3, "train": 35, "gradient_quality": 3, "samples_needed": 4},
+    "smoke": {"data": 2, "train": 6, "gradient_quality": 2, "samples_needed": 2},
+    "mnist": {"data": 2, "train": 9, "gradient_quality": 3, "samples_needed": 4},
+    "paper": {"data": 7, "train": 107, "gradient_quality": 6, "samples_needed": 9},
 }
 
 
@@ -93,12 +93,13 @@ def test_a_second_run_has_nothing_to_be_done(finished):
 @pytest.mark.parametrize(
     ("edited", "train", "figure", "quality"),
     [
-        ("src/esgrad/shapings/raw.py", 1, FIGURES, 1),
+        ("src/esgrad/shapings/raw.py", 1, FIGURES, 2),
         ("src/esgrad/shapings/centered_ranks.py", 1, FIGURES, 0),
-        ("src/esgrad/shapings/leave_one_out.py", 0, 0, 0),
-        ("src/esgrad/streams.py", 6, FIGURES, 1),
+        ("src/esgrad/shapings/success.py", 0, 0, 0),
+        ("src/esgrad/streams.py", 6, FIGURES, 2),
         ("src/esgrad/figures/batch_heatmap.py", 0, 1, 0),
-        ("src/esgrad/exact/log_smoothed.py", 1, FIGURES, 0),
+        ("src/esgrad/exact/log_smoothed.py", 1, FIGURES, 2),
+        ("src/esgrad/theory.py", 0, FIGURES, 2),
         ("src/esgrad/cli.py", 0, 0, 0),
     ],
 )

@@ -7,10 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from esgrad.measurements import SECTIONS
+
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = [
     "suite.json",
-    "gradient_quality.parquet",
+    *(f"{section}/*.parquet" for section in SECTIONS),
+    "noise_scale/**/*.parquet",
     "runs/**/records.parquet",
     "runs/**/tuning.parquet",
     "timings/provenance.csv",
@@ -24,7 +27,7 @@ def main(name: str) -> str | None:
     source, target = RESULTS / name, RESULTS / "reference" / name
     if not (source / "report.html").is_file():
         return f"{source.name}: there is no finished run (no report.html); run it first, or name another: NAME=..."
-    for part in ("runs", "tables", "timings"):
+    for part in ("runs", "tables", "timings", "noise_scale", *SECTIONS):
         shutil.rmtree(target / part, ignore_errors=True)
     for pattern in KEPT:
         for path in source.glob(pattern):

@@ -17,8 +17,8 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-_PUBLIC = {"es_gradient": "esgrad.gradients", "exact_gradient": "esgrad.gradients"}
-__all__ = ["__version__", "es_gradient", "exact_gradient"]
+_PUBLIC = {"es_gradient": "esgrad.gradients", "exact_gradient": "esgrad.gradients", "plan": "esgrad.planner"}
+__all__ = ["__version__", "es_gradient", "exact_gradient", "plan"]
 
 
 def __getattr__(name: str) -> Any:

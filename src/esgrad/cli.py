@@ -73,6 +73,27 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--data-root", default="data", help="folder with torchvision's data sets")
     made.add_argument("--json", action="store_true", help="print the records as JSON lines")
 
+    made = command("plan", plan, "How many samples do I need? From the laws, nothing is sampled.")
+    made.add_argument("--logit-dim", type=int, help="K equal logits, as at a network's start; or")
+    made.add_argument("--logits", type=Path, help="a .npy file of your logits, [B, K], with")
+    made.add_argument("--targets", type=Path, help="a .npy file of their classes, [B]; or")
+    made.add_argument("--parameters", type=int, help="d, for noise at all parameters (both signs of a pair count)")
+    made.add_argument("--cosine", type=float, help="wanted to the exact gradient; 0.5 unless said otherwise")
+    made.add_argument("--num-samples", type=int, help="N: ask for its cosine instead")
+    made.add_argument("--noise", help="independent unless said otherwise; at the parameters mirrored")
+    made.add_argument("--shaping", help="raw unless said otherwise; the cheapest where a price is asked")
+    made.add_argument(
+        "--noise-variance", type=float, help="t: 1 unless said otherwise, the best for one step for a price"
+    )
+    made.add_argument("--batch-size", type=int, help="B; where a price is asked the noise scale unless said otherwise")
+    made.add_argument("--query-cost", type=float, help="price of a query, in any unit; with")
+    made.add_argument(
+        "--forward-cost", type=float, help="price of an example's forward and backward pass: plan a training"
+    )
+    made.add_argument("--min-steps", type=float, help="steps the exact gradient takes to the target; 1,000 is assumed")
+    made.add_argument("--data-noise-scale", type=float, help="batch whose noise equals its gradient; 100 is assumed")
+    made.add_argument("--json", action="store_true", help="print the answer as JSON")
+
     made = command("deps", deps, "Print the source files that a job's records depend on.")
     made.add_argument("path", help="a job's folder below runs/, as a dry run shows it")
     made.add_argument("--config", default="config/config.yaml", help="the configuration it belongs to")
@@ -88,8 +109,19 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto")
     made.add_argument("--out", required=True, type=Path, help="folder for its records")
 
-    made = command("quality", quality, "(workflow) Measure gradient quality on frozen logits.")
-    made.add_argument("spec", help="the configuration's section as JSON, with its methods resolved")
+    for name, function, what in [
+        ("quality", quality, "Measure gradient quality at the checkpoints of one K."),
+        ("samples", samples, "Measure how large N must be, for one K."),
+    ]:
+        made = command(name, function, f"(workflow) {what}")
+        made.add_argument("spec", help="the configuration's section for this K as JSON (measurements.py)")
+        made.add_argument("--data", type=Path, help="the decoded data set of the checkpoints")
+        made.add_argument("--out", required=True, type=Path)
+
+    made = command("noise", noise, "(workflow) Measure the gradient noise of a task's methods.")
+    made.add_argument("spec", help="the task's jobs and num_draws as JSON")
+    made.add_argument("--data", required=True, type=Path, help="the decoded data set")
+    made.add_argument("--records", required=True, type=Path, help="backprop's records, for its learning rate")
     made.add_argument("--out", required=True, type=Path)
 
     made = command("tables", tables, "(workflow) Write every table of a suite, as CSV, Markdown and HTML.")
@@ -178,6 +210,16 @@ def train(given: argparse.Namespace) -> None:
         )
 
 
+def plan(given: argparse.Namespace) -> None:
+    """Answer how many samples are needed."""
+    from esgrad import plan_words, planner
+
+    asked = {name: value for name, value in vars(given).items() if name not in ("command", "json")}
+    arrays = {name: planner.array(asked[name]) for name in ("logits", "targets") if asked[name] is not None}
+    answer = planner.plan(**asked | arrays)
+    print(json.dumps(answer, allow_nan=False) if given.json else "\n".join(plan_words.lines(answer)))
+
+
 def deps(given: argparse.Namespace) -> None:
     """Print a job's source closure, one path a line."""
     from esgrad import config as configuration
@@ -208,14 +250,53 @@ def job(given: argparse.Namespace) -> None:
 
 def quality(given: argparse.Namespace) -> None:
     """Measure gradient quality."""
-    from esgrad import quality, records
+    from esgrad import quality
+
+    _measure(given, "gradient_quality", quality.measure)
+
+
+def samples(given: argparse.Namespace) -> None:
+    """Measure how large N must be."""
+    from esgrad import samples_needed
+
+    _measure(given, "samples_needed", samples_needed.measure)
+
+
+def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
+    """Make the checkpoints a specification asks for, measure at them, write the table."""
+    from esgrad import checkpoints, data, records, training
+    from esgrad import config as configuration
 
     try:
         spec = json.loads(given.spec)
-        signature(quality.measure).bind(**spec)
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"'{given.spec}' is no section gradient_quality in JSON: {error}") from None
-    records.write(quality.measure(**spec), given.out)
+        training_run = spec.pop("checkpoints")
+        signature(measure).bind([], **spec)
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"'{given.spec}' is no section {section} in JSON: {error}") from None
+    training.settle()
+    made = []
+    if training_run:
+        stages = training_run.pop("stages")
+        count = max(checkpoints.FEWEST, spec["num_examples"], *configuration.listed(spec["batch_size"]))
+        decoded = data.load(given.data)
+        made = checkpoints.make(configuration.backprop_job(**training_run), decoded, count, stages)
+    records.write(measure(made, **spec), given.out)
+
+
+def noise(given: argparse.Namespace) -> None:
+    """Measure the gradient noise of a task's methods."""
+    from esgrad import data, menu, noise_scale, records, training
+    from esgrad.job import Job
+
+    try:
+        spec = json.loads(given.spec)
+        jobs, num_draws = [Job.from_json(json.dumps(job)) for job in spec["jobs"]], int(spec["num_draws"])
+    except (TypeError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"'{given.spec}' is no task with jobs and num_draws in JSON: {error}") from None
+    training.settle()
+    (learning_rate,) = records.read(given.records)["learning_rate"].unique()
+    images = menu.load("blackboxes", jobs[0].blackbox).prepare(data.load(given.data))
+    records.write(noise_scale.measure(jobs, float(learning_rate), images, num_draws), given.out)
 
 
 def tables(given: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from esgrad import menu
-from esgrad.data import DRAWN_AT_MOST, DRAWN_SHARE, Facts, describe
+from esgrad import measurements, menu
+from esgrad.data import describe, num_train
 from esgrad.job import Job
 
 SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
@@ -36,15 +36,19 @@ def validated(config: Any) -> dict[str, Any]:
     _fill(config, schema())
     for name, method in config["methods"].items():
         _check_method(name, method)
+        _check_control(name, config["methods"])
     for name, experiment in config["experiments"].items():
         _check_experiment(name, experiment, config)
-    for name in listed(config.get("gradient_quality", {}).get("methods", [])):
-        if name not in config["methods"]:
-            raise menu.unknown("method in gradient_quality", name, config["methods"])
-        if config["methods"][name].get("space") != "logits":
-            raise ValueError(f"gradient_quality.methods: {name} has no noise at the logits; name one that has")
-        if "zero_one" not in listed(config["methods"][name].get("blackbox", "zero_one")):
-            raise ValueError(f"gradient_quality.methods: {name} is not for zero_one, the black box measured there")
+    for section, lists in measurements.SECTIONS.items():
+        if section in config:
+            config[section] |= {key: listed(config[section][key]) for key in lists}
+    measurements.check(config)
+    for name in listed(config.get("noise_scale", {}).get("experiments", [])):
+        if name not in config["experiments"]:
+            raise menu.unknown("experiment in noise_scale", name, config["experiments"])
+        methods = [config["methods"][method] for method in listed(config["experiments"][name]["methods"])]
+        if not any(method.get("exact") == "backprop" for method in methods):
+            raise ValueError(f"noise_scale.experiments: {name} has no backprop, whose networks are asked: add it there")
     return config
 
 
@@ -58,20 +62,29 @@ def runnable(job: Job) -> bool:
     return any(reason is None for *_, reason in job.cells())
 
 
-def quality_spec(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `quality.measure`: each noise with the shapings that share its draws, and the grid."""
-    section = config["gradient_quality"]
-    pairs: dict[str, list[str]] = {}
-    for name in listed(section["methods"]):
-        method = config["methods"][name]
-        shapings = pairs.setdefault(method["noise"], [])
-        shapings += [method["shaping"]] if method["shaping"] not in shapings else []
-    grid = {"logit_dims": "logit_dim", "samples": "num_samples", "variances": "noise_variance"}
-    return {
-        "pairs": pairs,
-        **{argument: listed(section[key]) for argument, key in grid.items()},
-        **{key: section[key] for key in ("spread", "num_examples", "num_draws")},
-    }
+def noise_tasks(config: dict[str, Any]) -> dict[str, list[Job]]:
+    """The tasks whose gradient noise is measured: where it lies below results/<name>/, and the runnable jobs."""
+    tasks: dict[str, list[Job]] = {}
+    for job in jobs(config):
+        if job.experiment in listed(config.get("noise_scale", {}).get("experiments", [])) and runnable(job):
+            dims = f"logit_dim={job.logit_dim}/batch_size={job.batch_size}"
+            path = f"noise_scale/{job.experiment}/{job.dataset}/{job.model}/{dims}.parquet"
+            tasks.setdefault(path, []).append(job)
+    return tasks
+
+
+def backprop_job(dataset: str, logit_dim: int, max_steps: int, learning_rate: float, **words: Any) -> Job:
+    """One run of backprop, for its networks and not for its records; `words` are other keys of an experiment."""
+    section = {"dataset": dataset, "logit_dim": logit_dim, "max_steps": max_steps, "num_seeds": 1, **words}
+    made = validated(
+        {
+            "name": "checkpoints",
+            "tuning": {"learning_rates": [learning_rate]},
+            "methods": {"backprop": {"exact": "backprop"}},
+            "experiments": {"checkpoints": section | {"methods": "backprop"}},
+        }
+    )
+    return jobs(made)[0]
 
 
 def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
@@ -99,7 +112,9 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     space=spec.get("space", "logits"),
                     noise=spec.get("noise", ""),
                     shaping=spec.get("shaping", ""),
+                    variance=spec["variance"],
                     exact=exact,
+                    control=spec.get("control"),
                     optimizer=spec["optimizer"],
                     weight_decay=spec["weight_decay"],
                     hidden_size=experiment["hidden_size"],
@@ -122,6 +137,8 @@ def _check_method(name: str, method: dict[str, Any]) -> None:
     triple = [key for key in ("space", "noise", "shaping") if key in method]
     if "exact" in method and triple:
         raise ValueError(f"methods.{name} has both exact and {triple[0]}; an exact gradient has no {triple[0]}")
+    if "exact" in method and "control" in method:
+        raise ValueError(f"methods.{name} has both exact and control; an exact gradient has no noise to stand in for")
     if "exact" not in method and len(triple) < 3:
         missing = ({"space", "noise", "shaping"} - set(triple)).pop()
         raise ValueError(f"methods.{name} lacks {missing}; a method is space, noise and shaping, or exact alone")
@@ -130,12 +147,27 @@ def _check_method(name: str, method: dict[str, Any]) -> None:
         ("noise", "noises"),
         ("shaping", "shapings"),
         ("exact", "exact"),
+        ("control", "controls"),
     ]:
         if key in method:
             menu.check(folder, method[key])
     menu.check("optimizers", method["optimizer"])
+    menu.check("variances", method["variance"])
     for blackbox in listed(method.get("blackbox", [])):
         menu.check("blackboxes", blackbox)
+
+
+def _check_control(name: str, methods: dict[str, Any]) -> None:
+    """A control is known by its name, as its records have no column of their own: that of its twin, and its own."""
+    method = dict(methods[name])
+    if (control := method.pop("control", None)) is None:
+        return
+    twin = name.removesuffix(f"_{control}")
+    if method != methods.get(twin):
+        raise ValueError(
+            f"methods.{name} is a control, but no method it stands in for is there: a control is named after one, as "
+            f"maxrl_{control} after maxrl, and has the same settings"
+        )
 
 
 def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, Any]) -> None:
@@ -155,17 +187,11 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, A
                 f"experiments.{name}.logit_dim: {job.logit_dim} does not fit the {least} classes that "
                 f"{job.dataset} has for {job.blackbox}: K = {wanted}"
             )
-        if job.batch_size > (train := _num_train(describe(job.dataset))):
+        if job.batch_size > (train := num_train(describe(job.dataset))):
             raise ValueError(
                 f"experiments.{name}.batch_size: {job.batch_size} is more than the {train} training images "
                 f"of {job.dataset}"
             )
-
-
-def _num_train(facts: Facts) -> int:
-    """Training images left when the parts that the files do not fix are drawn."""
-    first, *later = facts["counts"]
-    return first - later.count(0) * min(first // DRAWN_SHARE, DRAWN_AT_MOST)
 
 
 def _explain(error: jsonschema.ValidationError) -> str:

@@ -4,6 +4,7 @@
 |--------------------------|----------------|----------|-----------|
 | backprop                 | B              | B        | B         |
 | noise at the logits      | N·B            | B        | B         |
+| one fitness per batch    | N·B            | B        | B         |
 | noise at the parameters  | N·B            | N·B      | 0         |
 | exact smoothing          | none (NaN)     | B        | B         |
 

@@ -37,6 +37,12 @@ def describe(word: str) -> Facts:
     return module.facts(*arguments)
 
 
+def num_train(facts: Facts) -> int:
+    """Training images left when the parts that the files do not fix are drawn."""
+    first, *later = facts["counts"]
+    return first - later.count(0) * min(first // DRAWN_SHARE, DRAWN_AT_MOST)
+
+
 def decode(word: str, data_root: str | Path) -> Data:
     """The data set of that word, read from `data_root`; what is missing there is downloaded, given a network.
 

@@ -50,7 +50,7 @@ def es_gradient(
     if isinstance(num_samples, bool) or not isinstance(num_samples, Integral) or num_samples < 1:
         raise ValueError(f"num_samples is a whole number from 1, not {num_samples!r}")
     draw, shape = menu.load("noises", noise), menu.load("shapings", shaping)
-    if reason := draw.refuses(num_samples) or shape.refuses(noise, num_samples):
+    if reason := draw.refuses(num_samples, logits.shape[1]) or shape.refuses(draw, num_samples):
         raise ValueError(reason)
     blackbox = menu.load("blackboxes", "zero_one")
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
@@ -60,13 +60,13 @@ def es_gradient(
         raise ValueError(f"noise_variance t = {noise_variance!r} is out of the range of {point.dtype}")
     perturbation = Perturbation(draw, [seed], Role.NOISE, step, int(num_samples), variance)
     fitness = torch.cat([blackbox.fitness(points, targets) for points in perturbation.around(point)], 1)
-    return perturbation.weighted_sum(shape.weights(fitness), point.shape[-1])[0].to(logits.dtype)
+    return perturbation.gradient(shape, fitness, point.shape[-1])[0].to(logits.dtype)
 
 
 def exact_gradient(
     logits: Tensor, targets: Tensor, noise_variance: float, *, log: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The limit N → ∞: p = P(argmax(logits + q) = y) and its gradient at the logits, by quadrature (`esgrad.quadrature`).
+    """The limit N → ∞: p = P(argmax(logits + q) = y) and its gradient at the logits (`esgrad.quadrature`).
 
     Args:
         logits: [B, K], float.

@@ -31,7 +31,9 @@ class Job:
     space: str
     noise: str
     shaping: str
+    variance: str
     exact: str | None
+    control: str | None
     optimizer: str
     weight_decay: float
     hidden_size: int
@@ -81,20 +83,24 @@ class Job:
         """Random numbers drawn for the reported runs of a cell."""
         if num_samples is None:
             return 0.0
-        noise = menu.load("noises", self.noise)
-        return noise.DRAWS_PER_SAMPLE * num_samples * self._numbers() * self.num_seeds * self.steps(num_samples)
+        samples = menu.load("noises", self.noise).DRAWS_PER_SAMPLE * num_samples if self.control is None else 1.0
+        return samples * math.prod(self._point()) * self.num_seeds * self.steps(num_samples)
 
-    def _numbers(self) -> int:
-        """Coordinates of the point that the noise surrounds."""
+    def _point(self) -> tuple[int, int]:
+        """Positions M and coordinates D of the point that the noise surrounds."""
         facts, model = describe(self.dataset), menu.load("models", self.model)
         images, _ = menu.load("blackboxes", self.blackbox).readings(facts["num_classes"])
         channels, height, width = facts["shape"]  # of all images of an example, side by side
         num_parameters = model.num_parameters((channels, height, width // images), self.logit_dim, self.hidden_size)
-        return menu.load("spaces", self.space).numbers(self.batch_size, self.logit_dim * images, num_parameters)
+        return menu.load("spaces", self.space).shape(self.batch_size, self.logit_dim * images, num_parameters)
 
     def _refusal(self, num_samples: int | None) -> str | None:
         blackbox = menu.load("blackboxes", self.blackbox)
         if reason := blackbox.refuses(self.dataset):
+            return reason
+        if reason := menu.load("variances", self.variance).refuses(
+            self.space, self.exact or self.control, self.blackbox
+        ):
             return reason
         if self.exact is not None:
             own = menu.load("exact", self.exact).BLACKBOX
@@ -102,10 +108,13 @@ class Job:
                 None if own == self.blackbox else f"{self.exact} is the exact gradient of {own}, not of {self.blackbox}"
             )
         assert num_samples is not None
-        shaping = menu.load("shapings", self.shaping)
+        noise, shaping = menu.load("noises", self.noise), menu.load("shapings", self.shaping)
         if shaping.NEEDS_NONNEGATIVE and not blackbox.NONNEGATIVE:
             return f"{self.shaping} descends on fitness that can be negative, as {self.blackbox}'s can"
-        reason = menu.load("noises", self.noise).refuses(num_samples) or shaping.refuses(self.noise, num_samples)
+        reason = noise.refuses(num_samples, self._point()[1]) or shaping.refuses(noise, num_samples)
+        if reason is None and self.control is not None:
+            control = menu.load("controls", self.control)
+            reason = control.refuses(self.space, self.noise, self.shaping, self.blackbox, self.logit_dim)
         if reason is None and (draws := self.draws(num_samples)) > self.draws_per_cell:
             return f"{draws:.2g} draws are more than draws_per_cell = {self.draws_per_cell:.2g}"
         return reason

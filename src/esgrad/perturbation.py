@@ -1,12 +1,16 @@
 """The noise of one step: drawn once for each distinct seed, shared by the runs that differ in t or learning rate only.
 
-    gradient = (1/t) Σ_n w_n q_n        around() gives the points x + q_n to judge, weighted_sum() the gradient
+    gradient = (1/σ) Σ_n w_n s(z_n)        around() gives the points x + σz_n to judge, weighted_sum() the gradient
+
+with s the noise's score; s(z) = z where it is Gaussian, and then (1/t) Σ w_n q_n, as q = σz and t = σ².
 
 Nothing larger than a chunk of samples is ever whole in memory; what was drawn is kept for the sum where it fits and
-drawn again where it does not. Chunks end where the sum's fixed order does not notice (kernels/weighted_sum.py).
+drawn again where it does not. Chunks end where neither the sum's fixed order (kernels/weighted_sum.py) nor what the
+noise draws together notices.
 """
 
 from collections.abc import Iterator, Sequence
+from math import lcm
 from types import ModuleType
 
 import torch
@@ -29,13 +33,14 @@ class Perturbation:
         role: streams.Role,
         step: int,
         num_samples: int,
-        variance: Tensor,  # [R]
+        variance: Tensor,  # [R] or, a position's own, [R, M]
         chunk: int = CHUNK,
         keep: int = KEEP,
     ) -> None:
         self.noise, self.seeds, self.role, self.step = noise, list(seeds), role, step
         self.num_samples, self.chunk, self.keep = num_samples, chunk, keep
-        self.sigma = variance.sqrt().view(len(self.seeds), -1, 1, 1, 1)  # [S, G, 1, 1, 1]
+        sigma = variance.sqrt().reshape(len(variance), -1)  # [R, M or 1]
+        self.sigma = sigma.view(len(self.seeds), -1, 1, sigma.shape[1], 1)  # [S, G, 1, M or 1, 1]
         self.kept: dict[int, Tensor] = {}
 
     def around(self, point: Tensor) -> Iterator[Tensor]:
@@ -50,21 +55,40 @@ class Perturbation:
                 self.kept[start] = drawn
             yield torch.addcmul(centre, self.sigma, drawn[:, None]).flatten(0, 1)
 
+    def gradient(self, shaping: ModuleType, fitness: Tensor, dimension: int) -> Tensor:
+        """The estimate [R, M, D] that a shaping makes of the fitness [R, N, M] of the points of `around`."""
+        norms = (self._square_norms(fitness, dimension),) if shaping.NEEDS_NORMS else ()
+        return self.weighted_sum(shaping.weights(fitness, *norms), dimension)
+
     def weighted_sum(self, weights: Tensor, dimension: int) -> Tensor:
-        """(1/t) Σ w·q, [R, M, D], for weights [R, N, M]."""
+        """(1/σ) Σ w·score, [R, M, D], for weights [R, N, M]."""
         runs, _, positions = weights.shape
         seeds, group = self.sigma.shape[:2]
         grouped = weights.view(seeds, group, -1, positions)
         total = weights.new_zeros(seeds, group, positions, dimension)
+        for start, stop, scores in self._scores(runs, positions, dimension, weights.device):
+            weighted_sum.add(total, grouped[:, :, start:stop], scores)
+        return (total / self.sigma[:, :, 0]).flatten(0, 1)
+
+    def _square_norms(self, fitness: Tensor, dimension: int) -> Tensor:
+        """|score|² of every sample, [R, N, M], in the type of the fitness [R, N, M]."""
+        runs, _, positions = fitness.shape
+        norms = [(scores * scores).sum(-1) for _, _, scores in self._scores(runs, positions, dimension, fitness.device)]
+        return torch.cat(norms, 1).to(fitness.dtype).repeat_interleave(self.sigma.shape[1], 0)
+
+    def _scores(
+        self, runs: int, positions: int, dimension: int, device: torch.device
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """The scores [S, n, M, D] of samples start to stop, a chunk at a time: kept or drawn again."""
         for start, stop in self._chunks(runs * positions * dimension):
             drawn = self.kept.get(start)
             if drawn is None:
-                drawn = self._draw(start, stop, positions, dimension, weights.device)
-            weighted_sum.add(total, grouped[:, :, start:stop], drawn)
-        return (total / self.sigma[:, :, 0]).flatten(0, 1)
+                drawn = self._draw(start, stop, positions, dimension, device)
+            yield start, stop, self.noise.score(drawn)
 
     def _chunks(self, numbers_per_sample: int) -> Iterator[tuple[int, int]]:
-        size = max(1, self.chunk // (weighted_sum.BLOCK * numbers_per_sample)) * weighted_sum.BLOCK
+        least = lcm(weighted_sum.BLOCK, self.noise.TOGETHER)
+        size = max(1, self.chunk // (least * numbers_per_sample)) * least
         for start in range(0, self.num_samples, size):
             yield start, min(start + size, self.num_samples)
 

@@ -34,21 +34,29 @@ def log_probability_and_gradient(logits: Tensor, targets: Tensor, sigma: Tensor 
     p itself is too small for a float64 (tested for K to 10,000). A NaN stays in its example. Raises ValueError
     on shapes that do not fit, a target that is no class and a sigma that is not positive.
     """
-    sigma = torch.as_tensor(sigma, dtype=torch.float64, device=logits.device)
-    _check(logits, targets, sigma)
+    gaps, labels, scales = standardize(logits, targets, sigma)
     num_classes = logits.shape[-1]
     if num_classes == 1:  # nobody competes: p = 1, not 1 less the trapezoid's error
         return torch.zeros_like(targets, dtype=torch.float64), torch.zeros_like(logits, dtype=torch.float64)
-    values = logits.detach().to(torch.float64).reshape(-1, num_classes).T  # [K, E]
-    labels = targets.reshape(1, -1)  # [1, E]
-    scales = sigma.detach().expand(targets.shape).reshape(1, -1)  # [1, E]
-    gaps = ((values.gather(0, labels) - values) / scales).clamp(max=FARTHEST).contiguous()  # [K, E]
-    gaps.scatter_(0, labels, FARTHEST)  # the target does not compete with itself
-    (window,) = _in_blocks(_window, 2, gaps)  # [2, E]
-    log_probability, pull = _in_blocks(_integrate, _node_count(num_classes), gaps, window)  # [1, E], [K, E]
+    (window,) = in_blocks(find_window, 2, gaps)  # [2, E]
+    log_probability, pull = in_blocks(_integrate, node_count(num_classes), gaps, window)  # [1, E], [K, E]
     gradient = (pull / scales).neg_().scatter_(0, labels, 0.0)
-    gradient.scatter_(0, labels, -_sum(gradient, 0))
+    gradient.scatter_(0, labels, -ordered_sum(gradient, 0))
     return log_probability.reshape(targets.shape), gradient.T.reshape(logits.shape)
+
+
+def standardize(logits: Tensor, targets: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    """Gaps a [K, E] (the target's own: FARTHEST, it does not compete with itself), targets [1, E] and sigma [1, E].
+
+    E examples stand in a row, float64. Raises ValueError as `log_probability_and_gradient`.
+    """
+    sigma = torch.as_tensor(sigma, dtype=torch.float64, device=logits.device)
+    _check(logits, targets, sigma)
+    values = logits.detach().to(torch.float64).reshape(-1, logits.shape[-1]).T  # [K, E]
+    labels = targets.reshape(1, -1)
+    scales = sigma.detach().expand(targets.shape).reshape(1, -1)
+    gaps = ((values.gather(0, labels) - values) / scales).clamp(max=FARTHEST).contiguous()
+    return gaps.scatter_(0, labels, FARTHEST), labels, scales
 
 
 def _check(logits: Tensor, targets: Tensor, sigma: Tensor) -> None:
@@ -76,7 +84,7 @@ def _check(logits: Tensor, targets: Tensor, sigma: Tensor) -> None:
         )
 
 
-def _in_blocks(function: Callable[..., tuple[Tensor, ...]], points: int, *tensors: Tensor) -> list[Tensor]:
+def in_blocks(function: Callable[..., tuple[Tensor, ...]], points: int, *tensors: Tensor) -> list[Tensor]:
     """`function` of tensors [..., E], the first [K, E], about BLOCK_NUMBERS of [K, points, E] at a time."""
     device = tensors[0].device.type
     examples = max(1, BLOCK_NUMBERS[device] // (points * tensors[0].shape[0]))
@@ -85,27 +93,33 @@ def _in_blocks(function: Callable[..., tuple[Tensor, ...]], points: int, *tensor
     return [torch.cat(part, dim=-1) for part in zip(*parts, strict=True)]
 
 
-def _node_count(num_classes: int) -> int:
+def node_count(num_classes: int) -> int:
     """Nodes of the trapezoid sums; with K an integrand narrows relative to its window as log K."""
     return 36 + 3 * num_classes.bit_length()
 
 
 def _integrate(gaps: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     """log p [1, E] and E_w[λ(a_k + u)] [K, E] for gaps a [K, E] and the ends of the window [2, E]."""
-    low, high = window
-    count = _node_count(gaps.shape[0])
+    log_probability, _, weights, mass, ratio = weigh(gaps, window)
+    return log_probability, ordered_sum(ratio.mul_(weights), 1)[:, 0] / mass
+
+
+def weigh(gaps: Tensor, window: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """log p [1, E], nodes u [n, E], their weights e^g [n, E], the sum of these [1, E] and λ(a_k + u) [K, n, E]."""
+    low, high = find_window(gaps)[0] if window is None else window
+    count = node_count(gaps.shape[0])
     step = (high - low) / (count - 1)
-    nodes = low + step * torch.arange(count, dtype=gaps.dtype, device=gaps.device)[:, None]  # [nodes, E]
-    log_cdf, ratio = _log_cdf_and_ratio(gaps[:, None] + nodes)  # [K, nodes, E]
-    exponent = _sum(log_cdf, 0)[0] - 0.5 * nodes * nodes  # [nodes, E]
+    nodes = low + step * torch.arange(count, dtype=gaps.dtype, device=gaps.device)[:, None]  # [n, E]
+    log_cdf, ratio = log_cdf_and_ratio(gaps[:, None] + nodes)  # [K, n, E]
+    exponent = ordered_sum(log_cdf, 0)[0] - 0.5 * nodes * nodes  # [n, E]
     peak = exponent.amax(0)
     weights = (exponent - peak).exp()
-    mass = _sum(weights, 0)  # [1, E]
+    mass = ordered_sum(weights, 0)  # [1, E]
     log_probability = (peak + (mass * step).log() - HALF_LOG_2PI).clamp(max=0.0)
-    return log_probability, _sum(ratio.mul_(weights), 1)[:, 0] / mass
+    return log_probability, nodes, weights, mass, ratio
 
 
-def _window(gaps: Tensor) -> tuple[Tensor]:
+def find_window(gaps: Tensor) -> tuple[Tensor]:
     """Where the trapezoid sums for gaps a [K, E] begin and end, [2, E].
 
     Two integrands must fit: e^g, and e^h with h = g + log λ(a_min + u), the strongest competitor's share of the
@@ -135,16 +149,16 @@ def _window(gaps: Tensor) -> tuple[Tensor]:
 def _exponent(gaps: Tensor, u: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Value, slope and curvature (−second derivative) at u [rows, E]: of g where share [rows, 1] is 0, else h."""
     x = gaps[:, None] + u  # [K, rows, E]
-    log_cdf, ratio = _log_cdf_and_ratio(x)
+    log_cdf, ratio = log_cdf_and_ratio(x)
     bend = ratio * (x + ratio)
     x, most = x.amin(0), ratio.amax(0)
-    value = _sum(log_cdf, 0)[0] - 0.5 * u * u - share * (log_cdf.amin(0) + 0.5 * x * x)
-    slope = _sum(ratio, 0)[0] - u - share * (most + x)
-    curvature = _sum(bend, 0)[0] + 1.0 + share * (1.0 - bend.amax(0))
+    value = ordered_sum(log_cdf, 0)[0] - 0.5 * u * u - share * (log_cdf.amin(0) + 0.5 * x * x)
+    slope = ordered_sum(ratio, 0)[0] - u - share * (most + x)
+    curvature = ordered_sum(bend, 0)[0] + 1.0 + share * (1.0 - bend.amax(0))
     return value, slope, curvature
 
 
-def _log_cdf_and_ratio(x: Tensor) -> tuple[Tensor, Tensor]:
+def log_cdf_and_ratio(x: Tensor) -> tuple[Tensor, Tensor]:
     """log Φ(x) and λ(x) = φ(x)/Φ(x); several times as fast as `torch.special.log_ndtr`.
 
     Left of TAIL, Φ(x) = φ(x)/|x| · (1 − 1/x² + 3/x⁴ − 15/x⁶ + …) (Abramowitz & Stegun 26.2.12).
@@ -161,7 +175,7 @@ def _log_cdf_and_ratio(x: Tensor) -> tuple[Tensor, Tensor]:
     return log_cdf, ratio
 
 
-def _sum(values: Tensor, dim: int) -> Tensor:
+def ordered_sum(values: Tensor, dim: int) -> Tensor:
     """Sum over a dimension, kept with length 1, by halving: `torch.sum` may order its terms by the whole shape."""
     while (length := values.shape[dim]) > 1:
         half = length // 2

@@ -1,14 +1,14 @@
-"""Gradient quality without training: estimates at frozen logits against the exact gradient they estimate.
+"""Gradient quality without training by the estimator: estimates at checkpoints against the exact gradient they estimate.
 
-Moments are U-statistics, as a plug-in square of a mean counts the mean's own noise (statistics.md): with n estimates
-g_i of one gradient, |E g|² is estimated by (|Σg|² − Σ|g|²)/(n(n−1)) and tr Var g by what remains of the mean of |g|².
+A cell is a checkpoint × t × N × (noise, shaping). It is measured at the logits of each example (level "example"), and
+behind the chain rule, where a training meets it: the parameters' gradient on mini-batches (level "batch"), against the
+exact arm pushed the same way. Beside each measurement stands what the law predicts (`esgrad.prediction`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
-from statistics import pvariance
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -16,131 +16,179 @@ from torch import Tensor
 from tqdm import tqdm
 
 from esgrad import menu, streams
-from esgrad.perturbation import Perturbation
-from esgrad.quadrature import log_probability_and_gradient
+from esgrad.checkpoints import Checkpoint
+from esgrad.moments import joined, moments, products
+from esgrad.perturbation import KEEP, Perturbation
+from esgrad.prediction import Prediction
 from esgrad.records import QUALITY_COLUMNS
+
+MOST_BATCHES = 4  # mini-batches of a size that are looked at, one after the other in the examples
+
+
+class Target(NamedTuple):
+    """What an estimate is measured against: the exact arm's name, its gradients [E, K], the factor [E] on them."""
+
+    name: str
+    exact: Tensor
+    factor: Tensor
+    promised: bool  # whether the shaping says that this is its mean
+
+    @property
+    def gradient(self) -> Tensor:
+        return self.factor[:, None] * self.exact
 
 
 def measure(
+    checkpoints: Sequence[Checkpoint],
     pairs: dict[str, list[str]],
-    logit_dims: list[int],
-    samples: list[int],
-    variances: list[float],
-    spread: float,
+    num_samples: Sequence[int],
+    noise_variance: Sequence[float],
     num_examples: int,
+    batch_size: Sequence[int],
     num_draws: int,
 ) -> pd.DataFrame:
-    """Measure every K × N × t × (noise, shaping); `pairs` gives each noise's shapings, which share its draws."""
-    grid = list(product(logit_dims, variances, samples, pairs))
+    """Measure every checkpoint × t × N × (noise, shaping); `pairs` gives each noise's shapings, which share its draws.
+
+    The estimates are made at the first `num_examples` examples of a checkpoint, which hold MOST_BATCHES mini-batches
+    of each size at most; all its examples tell the noise scale of the data.
+    """
+    cells = list(product(checkpoints, noise_variance, pairs))
     rows = [
         row
-        for logit_dim, variance, num_samples, noise in tqdm(grid, unit="cell", desc="gradient quality", mininterval=1)
-        for row in _cell(noise, pairs[noise], logit_dim, num_samples, variance, spread, num_examples, num_draws)
+        for at, t, noise in tqdm(cells, unit="cell", desc="gradient quality", mininterval=1)
+        for row in _rows(at, t, noise, pairs[noise], num_samples, num_examples, batch_size, num_draws)
     ]
     return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
 
 
-def frozen(logit_dim: int, num_examples: int, spread: float) -> tuple[Tensor, Tensor]:
-    """Logits [B, K] ~ N(0, spread²) and, for each example, a target drawn from their own softmax [B]."""
-    logits, uniform = (
-        streams.normals([0], streams.Role.QUALITY, step, 0, 1, num_examples, logit_dim)[0, 0] for step in (0, 1)
-    )
-    gumbel = -(-torch.special.ndtr(uniform.double()).log()).log()  # the largest of logits + Gumbel is a softmax draw
-    logits = spread * logits
-    return logits, (logits + gumbel).argmax(1)
+def noise_scale(checkpoint: Checkpoint, gradients: Tensor) -> tuple[float, float]:
+    """|mean|² and tr Var of the examples' gradients, pushed from [E, K] at the logits to the parameters: V_data.
+
+    Their ratio tr Var/|mean|² is the gradient noise scale B_data (arXiv 1812.06162, equation 2.9); U-statistics.
+    """
+    step = 64  # examples pushed at a time
+    square, total = 0.0, torch.zeros(1)
+    for start in range(0, len(gradients), step):
+        pushed = checkpoint.push_each(gradients[start : start + step], start).double()
+        square, total = square + float(pushed.square().sum()), total + pushed.sum(0)
+    count = len(gradients)
+    mean = (float(total.square().sum()) - square) / (count * (count - 1))
+    return mean, square / count - mean
 
 
-def _cell(
-    noise: str,
-    shapings: list[str],
-    logit_dim: int,
-    num_samples: int,
+def _rows(
+    checkpoint: Checkpoint,
     variance: float,
-    spread: float,
+    noise: str,
+    shapings: Sequence[str],
+    num_samples: Sequence[int],
     num_examples: int,
+    batch_size: Sequence[int],
     num_draws: int,
 ) -> Iterator[dict[str, Any]]:
-    drawn = menu.load("noises", noise)
-    if drawn.refuses(num_samples):
-        return
-    shaping = {name: menu.load("shapings", name) for name in shapings}
-    wanted = {name: module for name, module in shaping.items() if module.refuses(noise, num_samples) is None}
-    logits, targets = frozen(logit_dim, num_examples, spread)
-    estimates = _estimates(drawn, wanted, logits, targets, num_samples, variance, num_draws)
-    sigma = torch.full((num_examples,), math.sqrt(variance), dtype=torch.float64)
-    log_probability, log_gradient = log_probability_and_gradient(logits, targets, sigma)
-    probability = log_probability.exp()
-    for name, module in wanted.items():
-        expected = [module.expects(noise, p, num_samples) for p in probability.tolist()]
-        reference = expected[0][0] if expected[0] else "smoothed"
-        exact = log_gradient if reference == "log_smoothed" else probability[:, None] * log_gradient
-        factor = torch.tensor([pair[1] if pair else 1.0 for pair in expected], dtype=torch.float64)
-        yield {
-            "logit_dim": logit_dim,
-            "num_samples": num_samples,
-            "noise_variance": float(variance),
-            "space": "logits",
-            "noise": noise,
-            "shaping": name,
-            "reference": reference,
-            **moments(estimates[name].double(), factor[:, None] * exact),
-            "num_draws": num_draws,
-            "num_examples": num_examples,
-        }
+    few = checkpoint.few(num_examples)
+    module, law = menu.load("noises", noise), Prediction(few, variance)
+    probability = float(_exact(few, module.EXACT["p"], variance, "value").mean())
+    scales: dict[str, float] = {}
+    for count in num_samples:
+        wanted = {name: menu.load("shapings", name) for name in shapings}
+        wanted = {name: each for name, each in wanted.items() if each.refuses(module, count) is None}
+        if module.refuses(count, few.logits.shape[1]) or not wanted:
+            continue
+        found = estimates(few, module, wanted, count, variance, num_draws)
+        for name, shaping in wanted.items():
+            target = _target(few, module, shaping, count, variance)
+            if target.name not in scales:
+                scales[target.name] = _data_noise_scale(checkpoint, target.name, variance)
+            words = {
+                **_facts(few, num_draws),
+                "noise_variance": float(variance),
+                "probability": probability,
+                "num_samples": count,
+                "noise": noise,
+                "shaping": name,
+                "reference": target.name,
+                "data_noise_scale": scales[target.name],
+            }
+            for level, size, numbers in _levels(few, law, noise, name, found[name], target, count, batch_size):
+                yield {**words, "level": level, "batch_size": size, **numbers}
 
 
-def _estimates(
-    noise: Any,
-    shapings: dict[str, Any],
-    logits: Tensor,
-    targets: Tensor,
+def _facts(checkpoint: Checkpoint, num_draws: int) -> dict[str, Any]:
+    job = checkpoint.job
+    return {
+        "dataset": job.dataset,
+        "model": job.model,
+        "stage": checkpoint.stage,
+        "step": checkpoint.step,
+        "logit_dim": checkpoint.logits.shape[1],
+        "space": "logits",
+        "num_draws": num_draws,
+        "num_examples": len(checkpoint.targets),
+        "spread": checkpoint.spread,
+        "accuracy": checkpoint.accuracy,
+    }
+
+
+def _levels(
+    checkpoint: Checkpoint,
+    law: Prediction,
+    noise: str,
+    shaping: str,
+    found: Tensor,
+    target: Target,
     num_samples: int,
-    variance: float,
-    num_draws: int,
+    batch_size: Sequence[int],
+) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Level, batch size and the numbers of a cell, from its estimates [draws, E, K]."""
+    measured = moments(products(found, target.gradient))
+    yield "example", 1, measured | law.at_logits(noise, shaping, num_samples, target.gradient)
+    for size in batch_size:
+        batches = [slice(i, i + size) for i in range(0, len(checkpoint.targets) - size + 1, size)][:MOST_BATCHES]
+        references = torch.cat([checkpoint.push(target.gradient[None, batch], batch.start) for batch in batches])
+        parts = [
+            products(checkpoint.push(found[:, batch], batch.start)[:, None], reference[None])
+            for batch, reference in zip(batches, references, strict=True)
+        ]
+        predicted = law.of_batches(noise, shaping, num_samples, batches, references)
+        if not target.promised:  # of a sum of shaped objectives nobody knows where it points
+            predicted["predicted_cosine"] = math.nan
+        yield "batch", size, moments(joined(parts)) | predicted
+
+
+def estimates(
+    checkpoint: Checkpoint, noise: Any, shapings: dict[str, Any], num_samples: int, variance: float, num_draws: int
 ) -> dict[str, Tensor]:
-    """Independent estimates [draws, B, K] for each shaping, all from the same noise; a draw is a step of the stream."""
+    """Independent estimates [draws, E, K] for each shaping, all from the same noise: a draw is a seed of the stream."""
     fitness_of = menu.load("blackboxes", "zero_one").fitness
+    logits, targets = checkpoint.logits, checkpoint.targets
     found: dict[str, list[Tensor]] = {name: [] for name in shapings}
-    point, t = logits[None], torch.tensor([variance])
-    for draw in range(num_draws):
-        q = Perturbation(noise, [0], streams.Role.QUALITY, 2 + draw, num_samples, t)
+    at_a_time = max(1, KEEP // (num_samples * logits.numel()))
+    for start in range(0, num_draws, at_a_time):
+        seeds = range(start, min(start + at_a_time, num_draws))
+        point, t = logits.expand(len(seeds), *logits.shape), torch.full((len(seeds),), variance)
+        q = Perturbation(noise, seeds, streams.Role.QUALITY, 0, num_samples, t)
         fitness = torch.cat([fitness_of(points, targets) for points in q.around(point)], 1)
         for name, shaping in shapings.items():
-            found[name].append(q.weighted_sum(shaping.weights(fitness), logits.shape[1])[0])
-    return {name: torch.stack(found[name]) for name in shapings}
+            found[name].append(q.gradient(shaping, fitness, logits.shape[1]))
+    return {name: torch.cat(found[name]) for name in shapings}
 
 
-def moments(estimates: Tensor, reference: Tensor) -> dict[str, float]:
-    """Cosine, relative bias and variance of estimates [n, B, K] against a reference [B, K], see QUALITY_COLUMNS.
-
-    Each with its standard error by the jackknife over the n draws (Efron & Stein 1981).
-    """
-    draws = len(estimates)
-    whole = _moments(estimates, reference)
-    keep = ~torch.eye(draws, dtype=torch.bool)
-    without = [_moments(estimates[kept], reference) for kept in keep] if draws > 2 else []
-    errors = {
-        f"{name}_error": math.sqrt(pvariance([one[name] for one in without]) * (draws - 1)) if without else math.nan
-        for name in whole
-    }
-    return whole | errors
+def _target(checkpoint: Checkpoint, noise: Any, shaping: Any, num_samples: int, variance: float) -> Target:
+    probability = _exact(checkpoint, noise.EXACT["p"], variance, "value")
+    expected = [shaping.expects(noise, p, num_samples) for p in probability.tolist()]
+    name = expected[0][0] if expected[0] else noise.EXACT["p"]
+    factor = torch.tensor([pair[1] if pair else 1.0 for pair in expected], dtype=torch.float64)
+    return Target(name, _exact(checkpoint, name, variance, "gradient"), factor, expected[0] is not None)
 
 
-def _moments(estimates: Tensor, reference: Tensor) -> dict[str, float]:
-    square = reference.square().sum()
-    lengths = estimates.norm(dim=-1) * reference.norm(dim=-1)  # [n, B]
-    products = (estimates * reference).sum(-1)
-    cosine = (products / lengths).masked_fill(lengths == 0, 0.0)
-    bias = float(squared_mean(estimates - reference).sum() / square)
-    variance = (estimates.square().sum(-1).mean(0) - squared_mean(estimates)).sum() / square
-    return {
-        "cosine": float(cosine.mean()),
-        "relative_bias": math.copysign(math.sqrt(abs(bias)), bias),
-        "variance": float(variance),
-    }
+def _exact(checkpoint: Checkpoint, name: str, variance: float, wanted: str) -> Tensor:
+    """`value` [E] or `gradient` [E, K] of an exact arm at the logits of each example, float64."""
+    logits, t = checkpoint.logits[None].double(), torch.tensor([variance], dtype=torch.float64)
+    return getattr(menu.load("exact", name), wanted)(logits, checkpoint.targets[None], t)[0]
 
 
-def squared_mean(draws: Tensor) -> Tensor:
-    """The U-statistic of |E x|² from n independent draws [n, B, K]: [B], unbiased."""
-    n = len(draws)
-    return (draws.sum(0).square().sum(-1) - draws.square().sum(-1).sum(0)) / (n * (n - 1))
+def _data_noise_scale(checkpoint: Checkpoint, name: str, variance: float) -> float:
+    """NaN where the mean is not to be seen in the noise."""
+    mean, spread = noise_scale(checkpoint, _exact(checkpoint, name, variance, "gradient"))
+    return spread / mean if mean > 0 else math.nan

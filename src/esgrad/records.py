@@ -20,6 +20,7 @@ COLUMNS = {
     "space": "string",
     "noise": "string",
     "shaping": "string",
+    "variance": "string",
     "optimizer": "string",
     "logit_dim": "int64",
     "num_classes": "int64",
@@ -36,34 +37,67 @@ COLUMNS = {
     "validation_accuracy": "float64",
     "test_accuracy": "float64",
     "dead_classes": "Int64",
+    "spread": "float64",
+    "sigma": "float64",
     "status": "string",
     "source_digest": "string",
 }
 """One row an evaluation. Validation accuracy in every row, test accuracy in a run's last row only; `queries` is NaN
-for exact smoothing; `dead_classes` counts the classes never predicted on the validation set."""
+for exact smoothing; `dead_classes` counts the classes never predicted on the validation set; `spread` is the standard
+deviation of an example's logits (root mean square over the validation set), `sigma` the noise's in the last step (mean
+over the batch)."""
 
 
 QUALITY_COLUMNS = [
-    "logit_dim",
-    "num_samples",
-    "noise_variance",
-    "space",
-    "noise",
-    "shaping",
-    "reference",
-    "cosine",
-    "relative_bias",
-    "variance",
-    "num_draws",
-    "num_examples",
-    "cosine_error",
-    "relative_bias_error",
-    "variance_error",
+    *("dataset", "model", "stage", "step", "level", "batch_size"),
+    *("logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping", "reference"),
+    *("cosine", "rms_cosine", "median_cosine", "relative_bias", "variance"),
+    *("predicted_cosine", "predicted_median_cosine", "predicted_variance"),
+    *("probability", "accuracy", "spread", "data_noise_scale"),
+    *("num_draws", "num_examples"),
+    *("cosine_error", "rms_cosine_error", "median_cosine_error", "relative_bias_error", "variance_error"),
 ]
-"""`cosine`: mean over examples and draws of the cosine to the reference (0 for an estimate that is 0).
-`relative_bias` and `variance`: of the examples' gradients together, as in a batch: root of Σ|E g − c·reference|², and
-Σ tr Var g, over Σ|c·reference|², with c the factor `expects` names (where it promises nothing: 1, on ∇p). A bias is
-negative where the U-statistic is: no bias seen. `..._error`: standard errors by the jackknife over the draws."""
+"""One row an estimator at a checkpoint, `stage` and `step` of a backprop training (`esgrad.checkpoints`). `level`
+"example": the estimates at the logits of each of the examples (`batch_size` 1); "batch": pushed on to the parameters,
+on mini-batches.
+
+`cosine`: mean over examples (batches) and draws of the cosine to the reference (0 for an estimate that is 0).
+`rms_cosine`: root of the mean squared cosine over both; `median_cosine`: of each one's rms cosine, the median, as
+a trained network's examples differ by orders of magnitude. `relative_bias` and `variance`: of the examples' gradients
+together, so that an example counts by the size of its gradient: root of Σ|E g − c·reference|², and Σ tr Var g, over
+Σ|c·reference|², with c the factor `expects` names (where it promises nothing: 1, on ∇p). A bias is negative where the
+U-statistic is: no bias seen. `..._error`: standard errors by the jackknife over the draws. `predicted_cosine` is the
+law's `rms_cosine`, `predicted_median_cosine` and `predicted_variance` what their names say; NaN where no law is known.
+
+`probability` p and `accuracy`: means over the examples; `spread`: standard deviation of an example's logits that a
+label uses (root mean square over examples); `data_noise_scale`: B_data = tr Var/|mean|² of the reference's gradient
+from one example to another (arXiv 1812.06162), over more examples; NaN where they are too few to see a mean."""
+
+
+SAMPLES_COLUMNS = [
+    *("kind", "dataset", "model", "stage", "level", "logit_dim", "batch_size", "noise_variance", "space", "noise"),
+    *("shaping", "example", "probability", "num_draws", "num_samples", "cosine", "low", "high", "predicted"),
+]
+"""What `esgrad.samples_needed` measures; its docstring explains a row."""
+
+
+NOISE_SCALE_COLUMNS = {
+    "experiment": "string",
+    "dataset": "string",
+    "model": "string",
+    "blackbox": "string",
+    "method": "string",
+    "logit_dim": "int64",
+    "batch_size": "int64",
+    "num_samples": "Int64",
+    "noise_variance": "float64",
+    "step": "int64",
+    "relative_noise": "float64",
+    "error": "float64",
+    "num_draws": "int64",
+}
+"""One row a cell and checkpoint, `step` of a backprop training. `relative_noise`: tr Var g/|E g|² of the method's
+gradient on a mini-batch, B_noise/B (arXiv 1812.06162); `error`: its standard error; NaN where no mean is seen."""
 
 
 def frame(job: Job, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -81,16 +115,23 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A table that `write` wrote; ValueError in one line for a file that is none or is cut short."""
+    """A table of records that `write` wrote; ValueError in one line for a file that is none or is cut short."""
+    return read_whole(path, list(COLUMNS)).astype(COLUMNS)
+
+
+def read_whole(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    """A table with these columns that `write` wrote; ValueError in one line, as `read`."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is missing: run the suite again")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as Parquet ({_first_line(error)}): delete it and run again") from None
-    if missing := [column for column in COLUMNS if column not in table]:
+    if missing := [column for column in columns if column not in table]:
         raise ValueError(
             f"{path} lacks the column {missing[0]}: it is no record of this suite; delete it and run again"
         )
-    return table.astype(COLUMNS)
+    return table
 
 
 def check_sources(table: pd.DataFrame, job: Job, path: str | Path) -> None:

@@ -23,7 +23,9 @@ def of_job(job: Job) -> list[Path]:
         "spaces": job.space,
         "noises": job.noise,
         "shapings": job.shaping,
+        "variances": job.variance,
         "exact": job.exact,
+        "controls": job.control,
     }
     return closure(["training.py", *(f"{menu}/{name}.py" for menu, name in named.items() if name)])
 

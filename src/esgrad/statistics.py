@@ -2,10 +2,11 @@
 
 A cost is counted in steps, queries or forward passes, and read at the evaluations. A run that ends before it
 arrives is right-censored: its cost is known to exceed what it spent, and `hit` is False. No function here
-draws random numbers or looks at other runs than those it is given.
+looks at other runs than those it is given, and the one that resamples them takes its Generator as an argument.
 
-An interval is `(estimate, low, high)` at 95 % confidence. Percentile bootstraps are not used: they cover
-75, 84 and 91 % at n = 3, 5 and 10. With one value there is an estimate and no interval (NaN).
+An interval is `(estimate, low, high)` at 95 % confidence. Plain percentile bootstraps are not used: they cover
+75, 84 and 91 % at n = 3, 5 and 10. With one value there is an estimate and no interval (NaN). How often each
+interval holds the truth, by n and censoring, is measured in `esgrad.coverage`: `make coverage` prints the table.
 """
 
 from collections.abc import Sequence
@@ -108,6 +109,38 @@ def expected_running_time(costs: ArrayLike, hits: ArrayLike) -> float:
     return float(costs.sum() / hits.sum()) if hits.any() else np.inf
 
 
+def expected_running_time_interval(
+    costs: ArrayLike, hits: ArrayLike, rng: np.random.Generator, resamples: int = 4000
+) -> Interval:
+    """ERT and its interval: a bootstrap over runs, that is over (cost, hit) pairs; `high` inf if few arrived.
+
+    Quantiles of the resampled ERT at Φ(∓√(n/(n−1)) t) instead of ∓1.96, t Student's quantile: the percentile
+    interval expanded as small n asks (Hesterberg 2015, The American Statistician 69, 371).
+    A resample without an arrival has ERT inf. It cannot know of failures, or of dear runs, that the sample lacks: where
+    all arrive and costs are log-normal (s = .7) it covers 85, 89 and 91 % at n = 5, 10 and 20; where a fifth never
+    arrives 68, 90 and 92 %; where a quarter or more is censored 92 to 97 % from n = 10 on.
+
+    Where nobody arrived no resample tells anything: estimate and `high` are inf and `low` = mean cost · (1 − p)/p,
+    the least ERT if a run arrives with probability p = 1 − .025^(1/n), the largest that makes n failures likely.
+    """
+    costs, hits = _runs(costs, hits)
+    n, estimate = len(costs), expected_running_time(costs, hits)
+    if n == 0 or np.isnan(costs).any():
+        return NOTHING
+    tail = (1 - CONFIDENCE) / 2
+    if not hits.any():
+        arrives = 1 - tail ** (1 / n)
+        return Interval(np.inf, float(costs.mean() * (1 - arrives) / arrives), np.inf)
+    if n == 1:
+        return Interval(estimate, np.nan, np.nan)
+    tail = float(stats.norm.sf(np.sqrt(n / (n - 1)) * stats.t.isf(tail, n - 1)))
+    drawn = rng.integers(n, size=(resamples, n))
+    with np.errstate(divide="ignore"):
+        resampled = np.sort(costs[drawn].sum(axis=1) / hits[drawn].sum(axis=1))
+    last = int(tail * resamples)
+    return Interval(estimate, float(resampled[last]), float(resampled[-1 - last]))
+
+
 def wilson_interval(hits: int, runs: int) -> Interval:
     """A rate and Wilson's score interval; NaN without runs."""
     if runs == 0:
@@ -117,7 +150,10 @@ def wilson_interval(hits: int, runs: int) -> Interval:
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """The mean and Student's t interval of values [n]."""
+    """The mean and Student's t interval of values [n].
+
+    Where a fifth of the runs lies far off, as those do that lose a class, it covers 67, 88 and 93 % at n = 5, 10, 20.
+    """
     values = np.asarray(values, dtype=float)
     n = len(values)
     if n == 0:

@@ -193,6 +193,17 @@ def ticks(axes: Axes, which: str, values: Iterable[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
+def decades(values: Iterable[float], digits: Iterable[int] = (1,)) -> list[float]:
+    """The round numbers, `digits` times powers of ten, from the least of some values to the largest."""
+    known = [value for value in values if np.isfinite(value) and value > 0]
+    if not known:
+        return []
+    powers = range(int(np.floor(np.log10(min(known)))), int(np.log10(max(known))) + 1)
+    return [
+        digit * 10.0**power for power in powers for digit in digits if min(known) <= digit * 10.0**power <= max(known)
+    ]
+
+
 def legend(figure: Figure, title: str | None = None, order: Iterable[str] = (), blank: Axes | None = None) -> None:
     """One legend for all panels, at the right or in a `blank` one: each word once, in `order` if that is given."""
     named: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from esgrad import config as configuration
-from esgrad import records
+from esgrad import measurements, records
 from esgrad.job import FIRST_TUNING_SEED
 
 CELL = [
@@ -36,9 +36,11 @@ class Suite:
     records: pd.DataFrame
     tuning: pd.DataFrame
     gradient_quality: pd.DataFrame
+    samples_needed: pd.DataFrame
     skipped: pd.DataFrame
     targets: dict[str, list[float]]
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    noise_scale: pd.DataFrame = field(default_factory=lambda: _whole([], records.NOISE_SCALE_COLUMNS))
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -71,19 +73,33 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
                 tables.append(records.read(path))
                 if current:
                     records.check_sources(tables[-1], job, path)
-    found = folder / "gradient_quality.parquet"
-    measured = "gradient_quality" in config and (found.is_file() or not partial)
     return Suite(
         name=config["name"],
         records=_whole(parts["records"], records.COLUMNS),
         tuning=_whole(parts["tuning"], records.COLUMNS),
-        gradient_quality=pd.read_parquet(found) if measured else pd.DataFrame(columns=records.QUALITY_COLUMNS),
+        gradient_quality=_measured(folder, config, "gradient_quality", records.QUALITY_COLUMNS, partial),
+        samples_needed=_measured(folder, config, "samples_needed", records.SAMPLES_COLUMNS, partial),
         skipped=pd.DataFrame(skipped, columns=[*CELL, "reason"]).astype({"num_samples": "Int64"}),
         targets=config["targets"],
         experiments=config["experiments"],
+        noise_scale=_whole(
+            [
+                records.read_whole(path, list(records.NOISE_SCALE_COLUMNS))
+                for path in map(folder.joinpath, configuration.noise_tasks(config))
+                if path.is_file() or not partial
+            ],
+            records.NOISE_SCALE_COLUMNS,
+        ),
     )
 
 
 def _whole(tables: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
     """All rows of some tables, or none with the right columns."""
     return pd.concat(tables or [pd.DataFrame(columns=list(columns)).astype(columns)], ignore_index=True)
+
+
+def _measured(folder: Path, config: dict[str, Any], section: str, columns: list[str], partial: bool) -> pd.DataFrame:
+    """What a section measured, K after K; an empty frame without the section."""
+    paths = [folder / measurements.path(section, k) for k in config.get(section, {}).get("logit_dim", ())]
+    tables = [records.read_whole(path, columns) for path in paths if path.is_file() or not partial]
+    return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)

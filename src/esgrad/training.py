@@ -1,6 +1,6 @@
 """The loop, once, over a stack of runs: every method, space and exact arm trains by these lines.
 
-step:    s.push(q.weighted_sum(shaping.weights(s.fitness(q))))      s the space at this batch, q this step's noise
+step:    s.push(q.gradient(shaping, s.fitness(q)))      s the space at this batch, q this step's noise
 """
 
 import math
@@ -18,7 +18,7 @@ from esgrad.data import Data, split
 from esgrad.job import Job
 from esgrad.perturbation import Perturbation
 from esgrad.stack import Stack, initialised
-from esgrad.streams import Role, permutation
+from esgrad.streams import Role, normals, permutation
 
 EVALUATION_CHUNK = 2**22  # pixels of a stack's images evaluated at a time
 
@@ -128,11 +128,13 @@ def train(
     device: str,
     tick: Callable[[int], Any] = lambda run_steps: None,
     ends_only: bool = False,
+    watch: Callable[[int, Stack], Any] = lambda step, stack: None,
 ) -> Iterator[dict[str, Any]]:
     """Train R = seeds × groups runs as one stack and yield a row for each evaluation, run by run in any order.
 
     Runs of a seed share their split, initialisation, batches and noise. A run whose logits or parameters cease to be
-    finite is diverged: its last row says so and has no accuracy. `ends_only` evaluates first and last steps alone.
+    finite is diverged: its last row says so and has no accuracy. `ends_only` evaluates first and last steps alone;
+    `watch(step, stack)` is called before the first step and after each.
     """
     group = len(groups)
     images = Images(data, seeds, device)
@@ -141,10 +143,10 @@ def train(
     networks = [initialised(lambda: build(shape, job.logit_dim, job.hidden_size), seed) for seed in seeds]
     stack = Stack([network for network in networks for _ in range(group)], device)
     rate = torch.tensor([rate for _, rate in groups], device=device).repeat(len(seeds))
-    variance = torch.tensor([t or 1.0 for t, _ in groups], device=device).repeat(len(seeds))
+    level = torch.tensor([math.nan if t is None else t for t, _ in groups], device=device).repeat(len(seeds))
     optimizer, blackbox = menu.load("optimizers", job.optimizer), menu.load("blackboxes", job.blackbox)
     space = menu.load("spaces", job.space)
-    gradient = _gradient(job, num_samples, seeds, variance)
+    gradient = Gradient(job, num_samples, seeds, level, steps)
     state = optimizer.initial(stack.parameters)
     price = costs.per_step(job.space, job.exact, job.batch_size, num_samples)
     alive = torch.ones(len(seeds) * group, dtype=torch.bool, device=device)
@@ -166,10 +168,13 @@ def train(
                 "validation_accuracy": judged["validation"][run] if ok else math.nan,
                 "test_accuracy": judged["test"][run] if ok and last else math.nan,
                 "dead_classes": judged["dead"][run] if ok else None,
+                "spread": judged["spread"][run] if ok else math.nan,
+                "sigma": _rounded(gradient.sigma[run]),
                 "status": "ok" if ok else "diverged",
             }
         alive = alive & finite
 
+    watch(0, stack)
     yield from rows(0, last=False)
     due = schedule(price, job.evaluations_per_decade)
     next_due = next(due)
@@ -181,6 +186,7 @@ def train(
         moved = at.push(direction)
         with torch.no_grad():
             optimizer.step(stack.parameters, moved, rate, job.weight_decay, state)
+        watch(step, stack)
         last = step == steps
         if last or (step >= next_due and not ends_only):
             yield from rows(step, last)
@@ -204,21 +210,42 @@ def schedule(price: costs.Costs, per_decade: int) -> Iterator[int]:
             yield step
 
 
-def _gradient(
-    job: Job, num_samples: int | None, seeds: Sequence[int], variance: Tensor
-) -> Callable[[Any, int], Tensor]:
-    """The gradient at a space's point, [R, M, D] per position, to be ascended."""
-    if job.exact is not None:
-        exact = menu.load("exact", job.exact)
-        return lambda at, step: exact.gradient(at.point, at.targets, variance)
-    noise, shaping = menu.load("noises", job.noise), menu.load("shapings", job.shaping)
-    assert num_samples is not None
+class Gradient:
+    """The gradient at a space's point, [R, M, D] per position, to be ascended; `sigma` [R] is that of the last step.
 
-    def estimate(at: Any, step: int) -> Tensor:
-        q = Perturbation(noise, seeds, Role.NOISE, step, num_samples, variance)
-        return q.weighted_sum(shaping.weights(at.fitness(q)), at.point.shape[-1])
+    `level` [R] is what each run's rule for t starts from (`variances/`); NaN where the gradient knows no noise.
+    """
 
-    return estimate
+    def __init__(self, job: Job, num_samples: int | None, seeds: Sequence[int], level: Tensor, steps: int) -> None:
+        self.num_samples, self.seeds, self.level, self.steps = num_samples or 0, seeds, level, steps
+        self.shaping_name = job.shaping
+        self.rule = menu.load("variances", job.variance)
+        self.variance, self.hit_rate = level, torch.full_like(level, math.nan)
+        self.exact = menu.load("exact", job.exact) if job.exact is not None else None
+        self.control: Any = menu.load("controls", job.control) if job.control is not None else None
+        if self.exact is None:
+            self.noise, self.shaping = menu.load("noises", job.noise), menu.load("shapings", job.shaping)
+        self.sigma = level.sqrt() if job.variance == "fixed" else self.hit_rate  # not known before the first step
+
+    def __call__(self, at: Any, step: int) -> Tensor:
+        """Of step 1, 2, … at the space `at`."""
+        t = self.rule.variance(self.level, self.variance, self.hit_rate, at.point, (step - 1) / self.steps)
+        self.variance, self.sigma = t, t.sqrt().reshape(len(t), -1).mean(1)
+        if self.exact is not None:
+            return self.exact.gradient(at.point, at.targets, t)
+        if self.control is not None:
+            return self._controlled(at, step, t)
+        q = Perturbation(self.noise, self.seeds, Role.NOISE, step, self.num_samples, t)
+        fitness = at.fitness(q)
+        self.hit_rate = fitness.mean((1, 2))
+        return q.gradient(self.shaping, fitness, at.point.shape[-1])
+
+    def _controlled(self, at: Any, step: int, t: Tensor) -> Tensor:
+        """What stands in for sampling; its noise is that of the sample after the method's own."""
+        n, (runs, positions, dimension) = self.num_samples, at.point.shape
+        drawn = normals(self.seeds, Role.NOISE, step, n, n + 1, positions, dimension, at.point.device)[:, 0]
+        drawn = drawn.repeat_interleave(runs // len(self.seeds), 0)  # [R, M, D]
+        return self.control.gradient(self.shaping_name, at.point, at.targets, t, n, drawn)
 
 
 class Images:
@@ -249,12 +276,14 @@ class Images:
 
 @torch.no_grad()
 def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, Any]:
-    """Accuracy of each run on its validation set (and, at the end, its test set), and the classes never predicted."""
-    predicted, correct, finite = _predictions(stack, blackbox, images, images.validation, group)
+    """Of each run, on its validation set: accuracy, the classes never predicted, the spread of the logits (standard
+    deviation within an example, root mean square over examples); and at the end its accuracy on the test set."""
+    predicted, correct, finite, spread = _predictions(stack, blackbox, images, images.validation, group)
     labels = max(images.num_classes, int(predicted.max()) + 1)  # logits that no label uses can be predicted, too
     ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(1, predicted, True)
     dead = (~ever[:, : images.num_classes]).sum(1)
-    result = {"validation": correct.double().mean(1).tolist(), "dead": dead.tolist(), "finite": finite}
+    validation = correct.double().mean(1).tolist()
+    result = {"validation": validation, "dead": dead.tolist(), "finite": finite, "spread": spread}
     if test:
         result["test"] = _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
     return result
@@ -262,17 +291,24 @@ def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool
 
 def _predictions(
     stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, list[float]]:
     """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both.
 
-    The third, [R], says whether all logits were finite: argmax would judge the others all the same.
+    The third, [R], says whether all logits were finite: argmax would judge the others all the same. The fourth is
+    their spread, R numbers.
     """
     per_image = len(part) * group * math.prod(images.images.shape[1:])
-    predicted, finite = [], []
+    predicted, finite, squares = [], [], []
     for index in part.split(max(1, EVALUATION_CHUNK // per_image), 1):
         logits = stack(images.pixels(index).repeat_interleave(group, 0))
         predicted.append(blackbox.predict(logits))
         finite.append(torch.isfinite(logits).flatten(1).all(1))
+        squares.append(logits.double().var(-1, correction=0))
     labels = torch.cat(predicted, 1)
     correct = labels == images.targets[part].repeat_interleave(group, 0)
-    return labels, correct, torch.stack(finite).all(0)
+    return labels, correct, torch.stack(finite).all(0), list(map(_rounded, torch.cat(squares, 1).mean(1).sqrt()))
+
+
+def _rounded(number: Tensor) -> float:
+    """Four digits: the last bits of a mean, and of a logit, depend on what else is in the stack."""
+    return float(f"{number.item():.4g}")

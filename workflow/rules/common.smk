@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from esgrad import config as configuration
-from esgrad import forecast, menu, sources
+from esgrad import forecast, measurements, menu, sources
 
 # The commands are those of the Python that runs Snakemake, wherever the caller's PATH points.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -50,5 +50,6 @@ def labels(kind, name, shown):
 
 wildcard_constraints:
     job="|".join(map(re.escape, JOBS)) or "none",
+    logit_dim=r"\d+",
     table="|".join(menu.names("tables")),
     figure="|".join(menu.names("figures")),

@@ -4,7 +4,7 @@ TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=menu.names("tables
 TIMINGS = expand(f"{RESULTS}/timings/{{name}}.csv", name=["seconds", "provenance"])
 RECORDS = expand(f"{RESULTS}/runs/{{job}}/{{part}}.parquet", job=JOBS, part=["records", "tuning"])
 SUITE = f"{RESULTS}/suite.json"
-MEASURED = [*RECORDS, *([QUALITY] if "gradient_quality" in config else [])]
+MEASURED = [*RECORDS, *(path for section in MEASUREMENTS for path in measured(section)), *NOISE_SCALES]
 
 
 rule suite_description:

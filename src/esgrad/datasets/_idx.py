@@ -10,12 +10,14 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from esgrad.data import Data, Facts
+from esgrad.datasets import _classes
 from esgrad.datasets._archives import check_digest, download
 
 if TYPE_CHECKING:
@@ -27,16 +29,19 @@ SIZE = (28, 28)
 UNSIGNED_BYTES = 8  # idx's code of the type, third byte of a file; the fourth is the number of dimensions
 
 
-def facts() -> Facts:
-    return Facts(num_classes=NUM_CLASSES, shape=(1, *SIZE), counts=COUNTS)
+def facts(per_class: Sequence[Sequence[int]], classes: str) -> Facts:
+    """Of the first classes, from the images of each class in each part."""
+    k = _classes.number(classes, NUM_CLASSES)
+    return Facts(num_classes=k, shape=(1, *SIZE), counts=_classes.counts(per_class, k))
 
 
-def decode(name: str, data_root: Path) -> Data:
-    """The data set that torchvision calls `name`: train images, then test images, [70000, 1, 28, 28]."""
+def decode(name: str, data_root: Path, classes: str) -> Data:
+    """The data set that torchvision calls `name`: train images, then test images, [70000, 1, 28, 28]; or the first
+    classes of it."""
     import torch
     from torchvision import datasets
 
-    kind = getattr(datasets, name)
+    k, kind = _classes.number(classes, NUM_CLASSES), getattr(datasets, name)
     published = {data_root / name / "raw" / file: md5 for file, md5 in kind.resources}
     missing = [path for path in published if not path.is_file() and not _unpacked(path).is_file()]
     if missing:
@@ -49,7 +54,8 @@ def decode(name: str, data_root: Path) -> Data:
                     images.append(_read(path, md5, (count, *SIZE), Path(elsewhere)))
                 elif path.name.startswith(f"{part}-labels"):
                     targets.append(_read(path, md5, (count,), Path(elsewhere)))
-    return Data(torch.cat(images).unsqueeze(1), torch.cat(targets), NUM_CLASSES, scale=255, counts=COUNTS)
+    data = Data(torch.cat(images).unsqueeze(1), torch.cat(targets), NUM_CLASSES, scale=255, counts=COUNTS)
+    return _classes.first(data, k)
 
 
 def _read(path: Path, md5: str, shape: tuple[int, ...], elsewhere: Path) -> Tensor:

@@ -1,12 +1,25 @@
-"""70,000 handwritten digits (LeCun, Cortes, Burges 1998)."""
+"""70,000 handwritten digits (LeCun, Cortes, Burges 1998).
+
+Word: `mnist[-k]`, the first k of the ten classes.
+"""
 
 from pathlib import Path
 
-from esgrad.data import Data
+from esgrad.data import Data, Facts
 from esgrad.datasets import _idx
-from esgrad.datasets._idx import facts as facts
+
+PER_CLASS = [
+    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),  # train
+    (),
+    (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),  # test
+]
 
 
-def decode(data_root: Path) -> Data:
-    """The digits, [70000, 1, 28, 28], from torchvision's folder below `data_root` (see _idx)."""
-    return _idx.decode("MNIST", data_root)
+def facts(classes: str = "10") -> Facts:
+    """ValueError for a number of classes that cannot be had."""
+    return _idx.facts(PER_CLASS, classes)
+
+
+def decode(data_root: Path, classes: str = "10") -> Data:
+    """The digits, [70000, 1, 28, 28], or those of the first k classes, from torchvision's folder below `data_root`."""
+    return _idx.decode("MNIST", data_root, classes)

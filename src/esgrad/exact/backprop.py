@@ -16,6 +16,11 @@ BLACKBOX = "cross_entropy"
 USES_VARIANCE = False
 
 
+def value(logits: Tensor, targets: Tensor, variance: Tensor | None = None) -> Tensor:
+    """The log likelihood [R, B], what the gradient climbs; arguments as `gradient`."""
+    return logits.detach().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
 def gradient(logits: Tensor, targets: Tensor, variance: Tensor | None = None) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B]; without variance."""
     from torch.nn.functional import one_hot

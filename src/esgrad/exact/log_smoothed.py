@@ -18,11 +18,20 @@ BLACKBOX = "zero_one"
 USES_VARIANCE = True
 
 
-def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
-    """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B] and variance t [R]."""
+def value(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
+    """log p [R, B], what the gradient climbs; arguments as `gradient`."""
     from esgrad.quadrature import log_probability_and_gradient
 
-    _, gradient_of_log_p = log_probability_and_gradient(logits, targets, variance.double().sqrt()[:, None])
+    sigma = variance.double().sqrt().reshape(len(variance), -1)  # [R, 1] or [R, B]
+    return log_probability_and_gradient(logits, targets, sigma)[0].to(logits.dtype)
+
+
+def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
+    """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B], variance t [R] or [R, B]."""
+    from esgrad.quadrature import log_probability_and_gradient
+
+    sigma = variance.double().sqrt().reshape(len(variance), -1)  # [R, 1] or [R, B]
+    _, gradient_of_log_p = log_probability_and_gradient(logits, targets, sigma)
     return gradient_of_log_p.to(logits.dtype)
 
 

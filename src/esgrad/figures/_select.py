@@ -25,26 +25,33 @@ def experiment(suite: Suite, name: str, varies: str) -> str:
     return ""
 
 
+def varying(suite: Suite, column: str, name: str) -> list[str]:
+    """The experiments in which a method's `column` varies, those whose name begins with `name` if there are any."""
+    records = suite.reported
+    found = [e for e in runs.experiments(suite) if _varies(records[records["experiment"] == e], column)]
+    return [e for e in found if e.startswith(name)] or found[:1]
+
+
 def _varies(records: pd.DataFrame, column: str) -> bool:
     groups = records if column == "method" else records.groupby("method")
-    return bool(np.max(groups[column].nunique()) > 1)
+    return len(records) > 0 and bool(np.max(groups[column].nunique()) > 1)
 
 
-def reported(suite: Suite, experiment: str) -> pd.DataFrame:
-    """The reported records of an experiment."""
-    return suite.reported[suite.reported["experiment"] == experiment]
+def reported(suite: Suite, *experiments: str) -> pd.DataFrame:
+    """The reported records of some experiments."""
+    return suite.reported[suite.reported["experiment"].isin(experiments)]
 
 
-def table(module: ModuleType, suite: Suite, experiment: str) -> pd.DataFrame:
-    """The rows of one experiment in a table (a module of `esgrad.tables`).
+def table(module: ModuleType, suite: Suite, *experiments: str) -> pd.DataFrame:
+    """The rows of some experiments in a table (a module of `esgrad.tables`).
 
     Other experiments' records stay out of the work, but for the backprop it may be measured by.
     """
-    kept = (suite.records["experiment"] == experiment) | (suite.records["method"] == "backprop")
-    tuned = suite.tuning["experiment"] == experiment
+    kept = suite.records["experiment"].isin(experiments) | (suite.records["method"] == "backprop")
+    tuned = suite.tuning["experiment"].isin(experiments)
     part = replace(suite, records=suite.records[kept], tuning=suite.tuning[tuned])
     frame = module.table(part)
-    return frame[frame["experiment"] == experiment].reset_index(drop=True)
+    return frame[frame["experiment"].isin(experiments)].reset_index(drop=True)
 
 
 def settings(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> list[tuple[str, pd.DataFrame]]:

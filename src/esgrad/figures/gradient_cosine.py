@@ -1,64 +1,107 @@
-"""How near an estimate at frozen logits comes to the exact gradient it estimates: cosine against N, a line for each K.
+"""How near an estimate comes to the exact gradient it estimates: cosine against N, points measured, lines the law's.
 
-A panel for each shaping and noise; no training and no data set, so no seeds and no band: a point is a mean over
-frozen examples and independent draws. The title says which exact gradient is meant.
+A panel for each stage of a training by backprop and each estimator, a colour for each K; full points and lines are
+single examples at their logits, hollow ones and dashes mini-batches at the parameters. Nothing is fitted.
 """
 
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from esgrad import style
+from esgrad.figures import _select
 from esgrad.suite import Suite
 
-TITLE = "How near is the estimate to the gradient it estimates?"
-PANEL = ["space", "noise", "shaping", "reference", "noise_variance"]
-COLUMNS = [*PANEL, "logit_dim", "num_samples", "cosine", "num_examples", "num_draws"]
-VALUE = "cosine"
+TITLE = "How near is the estimate to the gradient it estimates? Points are measured, lines are the law's"
+ESTIMATOR = ["noise", "shaping", "reference"]
+PLACE = ["stage", "step", "level", "batch_size", "noise_variance", "logit_dim"]
+COLUMNS = [
+    *(*ESTIMATOR, *PLACE, "num_samples"),
+    *("rms_cosine", "rms_cosine_error", "predicted_cosine", "num_draws", "num_examples"),
+]
+VALUE = "rms_cosine"
+STAGES = {"start": "at the start", "half": "half-way", "trained": "trained"}
+LEVELS: dict[str, dict[str, Any]] = {
+    "example": {"linestyle": "-", "marker": "o"},
+    "batch": {"linestyle": (0, (4, 2)), "marker": "s", "markerfacecolor": "white"},
+}
+MOST_DIMS = 4  # K that are drawn
+LOWEST = 0.01  # of a cosine that is drawn
 
 
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
-    frame = suite.gradient_quality
-    if frame.empty:
+    if suite.gradient_quality.empty:
         return style.words(TITLE, "This configuration does not measure gradients (gradient_quality).", COLUMNS)
-    frame = frame[COLUMNS].sort_values([*PANEL, "logit_dim", "num_samples"], ignore_index=True)
-    panels = list(frame.groupby(PANEL, dropna=False))
-    columns = min(len(panels), 3)
-    figure, grid = style.canvas(-(-len(panels) // columns), columns, 3.1, 2.6, TITLE, sharex=True, sharey=True)
-    dims = sorted(frame["logit_dim"].unique())
-    several = frame["noise_variance"].nunique() > 1
-    for axes, (key, part) in zip(grid.flat, panels, strict=False):
-        _panel(axes, part, dims)
-        axes.set_title(_title(dict(zip(PANEL, key, strict=True)), several))
-    style.legend(figure, blank=style.trim(grid, len(panels)))
-    counts = frame.iloc[0]
-    style.foot(
-        figure,
-        f"n = {counts['num_draws']} draws × {counts['num_examples']} examples · data: frozen random logits, no data set"
-        " · model: none, no training · line: mean, no band",
-    )
+    chosen = _chosen(suite.gradient_quality)
+    frame = chosen[COLUMNS].reset_index(drop=True)
+    stages = [stage for stage in STAGES if stage in set(frame["stage"])]
+    estimators = list(frame.groupby(ESTIMATOR, sort=False))
+    figure, grid = style.canvas(len(estimators), len(stages), 2.9, 1.9, TITLE, sharex=True, sharey=True)
+    for row, (words, part) in zip(grid, estimators, strict=True):
+        for axes, stage in zip(row, stages, strict=True):
+            here = part[part["stage"] == stage]
+            _panel(axes, here, sorted(frame["logit_dim"].unique()))
+            axes.set_title(f"{_name(*words)}, {STAGES[stage]}")
+    _scales(grid, frame)
+    style.legend(figure, title="K logits, per …")
+    _foot(figure, chosen)
     return figure, frame
 
 
-def _title(panel: dict[str, Any], several: bool) -> str:
-    where = "" if panel["space"] == "logits" else f" at the {panel['space']}"
-    t = f", t = {style.number(panel['noise_variance'])}" if several else ""
-    return f"{style.label(panel['shaping'])}, {panel['noise']}{where}{t}\nagainst {style.label(panel['reference'])}"
+def _chosen(frame: pd.DataFrame) -> pd.DataFrame:
+    """One t, one size of mini-batch, a few K; estimators in the order they were measured in."""
+    frame = frame[frame["noise_variance"] == _select.nearest(frame["noise_variance"], 1)]
+    largest = frame.loc[frame["level"] == "batch", "batch_size"].max()
+    frame = frame[(frame["level"] == "example") | (frame["batch_size"] == largest)]
+    dims = sorted(frame["logit_dim"].unique())
+    places = sorted({round(i * (len(dims) - 1) / (MOST_DIMS - 1)) for i in range(MOST_DIMS)})
+    return frame[frame["logit_dim"].isin([dims[place] for place in places])]
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, dims: list[int]) -> None:
-    axes.set_xscale("log")
-    for place, dim in enumerate(dims):
-        line = frame[frame["logit_dim"] == dim]
-        colour = style.sequential(0.9 * place / max(len(dims) - 1, 1))
-        marker = "osD^v<>p"[place % 8]
-        axes.plot(line["num_samples"], line["cosine"], color=colour, marker=marker, label=f"K = {style.number(dim)}")
-    measured = sorted(frame["num_samples"].unique())
-    decades = [n for n in (1, 10, 100, 1000, 10_000) if measured[0] <= n <= measured[-1]]
-    style.ticks(axes, "x", decades if len(decades) > 1 else measured)
-    axes.set_ylim(min(0, frame["cosine"].min()) - 0.02, 1.02)
-    axes.set_xlabel(style.AXES["num_samples"])
-    axes.set_ylabel(style.AXES["cosine"])
+    for (dim, level), line in frame.groupby(["logit_dim", "level"]):
+        look = LEVELS[level] | {"color": style.sequential(0.85 * dims.index(dim) / max(len(dims) - 1, 1))}
+        line = line.sort_values("num_samples")
+        size = "example" if level == "example" else f"batch of {line['batch_size'].iloc[0]}"
+        axes.plot(line["num_samples"], line["predicted_cosine"], **look | {"marker": ""})
+        axes.errorbar(
+            line["num_samples"],
+            line["rms_cosine"],
+            2 * line["rms_cosine_error"],
+            **look | {"linestyle": "", "elinewidth": 1},
+            label=f"{style.number(dim)}, {size}",
+        )
+
+
+def _scales(grid: Any, frame: pd.DataFrame) -> None:
+    for axes in grid.flat:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylim(max(LOWEST, 0.8 * frame["rms_cosine"].min()), 1.1)
+        style.ticks(axes, "x", frame["num_samples"])
+        style.ticks(axes, "y", (0.01, 0.03, 0.1, 0.3, 1))
+    for axes in grid[-1]:
+        axes.set_xlabel(style.AXES["num_samples"])
+    for axes in grid[:, 0]:
+        axes.set_ylabel("cosine (rms)")
+
+
+def _name(noise: str, shaping: str, reference: str) -> str:
+    """The estimator in words, as short as a panel is narrow."""
+    return style.label(shaping) + ("" if noise == "independent" else f", {noise}")
+
+
+def _foot(figure: Figure, frame: pd.DataFrame) -> None:
+    examples, draws = frame["num_examples"].max(), frame["num_draws"].max()
+    steps = frame.groupby("stage")["step"].first()
+    style.foot(
+        figure,
+        f"n = {draws} draws × {examples} training images · data: {', '.join(sorted(set(frame['dataset'])))} · model: "
+        f"{', '.join(sorted(set(frame['model'])))}, trained by backprop, {style.number(steps.max())} steps, one seed · "
+        f"t = {style.number(frame['noise_variance'].iloc[0])} · points: root mean square of the cosine to the exact ∇p "
+        "(success, MaxRL: ∇log p), bars: ± 2 standard errors over the draws; lines: the law (theory.py), nothing fitted",
+    )

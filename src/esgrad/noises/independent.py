@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DRAWS_PER_SAMPLE = 1.0
-"""Random vectors drawn for one sample."""
+TOGETHER = 1
+INDEPENDENT = True
+UNCORRELATED = True
+SUMS_TO_ZERO = False
+EXACT = {"p": "smoothed", "log_p": "log_smoothed"}
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
@@ -17,6 +21,11 @@ def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> 
     return normals(start, stop)  # [S, n, M, D]
 
 
-def refuses(num_samples: int) -> str | None:
-    """Why this N cannot be drawn, or None."""
+def score(directions: Tensor) -> Tensor:
+    """−∇ log density of the standard normal at the directions, which is the directions."""
+    return directions
+
+
+def refuses(num_samples: int, dimension: int) -> str | None:
+    """Why N samples of D coordinates cannot be drawn, or None."""
     return None

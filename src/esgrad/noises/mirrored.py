@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from esgrad.noises.independent import EXACT, score
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["EXACT", "directions", "refuses", "score"]
 DRAWS_PER_SAMPLE = 0.5
-"""Random vectors drawn for one sample."""
+TOGETHER = 2
+INDEPENDENT = False
+UNCORRELATED = False
+SUMS_TO_ZERO = True
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
@@ -23,6 +29,6 @@ def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> 
     return (half[:, :, None] * signs).reshape(seeds, 2 * pairs, positions, dimension)  # [S, n, M, D]
 
 
-def refuses(num_samples: int) -> str | None:
-    """Why this N cannot be drawn, or None."""
+def refuses(num_samples: int, dimension: int) -> str | None:
+    """Why N samples of D coordinates cannot be drawn, or None."""
     return None if num_samples % 2 == 0 else f"mirrored noise comes in pairs: N = {num_samples} is odd"

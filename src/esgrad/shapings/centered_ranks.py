@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import Tensor
 
 NEEDS_NONNEGATIVE = False
+NEEDS_NORMS = False
 
 
 def weights(fitness: Tensor) -> Tensor:
@@ -27,13 +30,13 @@ def weights(fitness: Tensor) -> Tensor:
     return (weights + 0 * values).movedim(-1, 1)
 
 
-def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
+def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
     """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    if noise == "mirrored":  # Σq = 0 takes the centre away again
-        return "smoothed", num_samples / (2 * (num_samples - 1))
-    return ("smoothed", 0.5) if noise == "independent" else None
+    if noise.SUMS_TO_ZERO:  # Σq = 0 takes the centre away again
+        return noise.EXACT["p"], num_samples / (2 * (num_samples - 1))
+    return (noise.EXACT["p"], 0.5) if noise.UNCORRELATED else None
 
 
-def refuses(noise: str, num_samples: int) -> str | None:
+def refuses(noise: ModuleType, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
     return f"centered_ranks ranks two samples or more: N = {num_samples}, N ≥ 2 would do" if num_samples < 2 else None

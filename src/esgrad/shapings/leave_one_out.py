@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import Tensor
 
 NEEDS_NONNEGATIVE = False
+NEEDS_NORMS = False
 
 
 def weights(fitness: Tensor) -> Tensor:
@@ -18,15 +21,15 @@ def weights(fitness: Tensor) -> Tensor:
     return (fitness - fitness.mean(1, keepdim=True)) / (fitness.shape[1] - 1)
 
 
-def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
+def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
     """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return ("smoothed", 1.0) if noise == "independent" else None
+    return (noise.EXACT["p"], 1.0) if noise.UNCORRELATED else None
 
 
-def refuses(noise: str, num_samples: int) -> str | None:
+def refuses(noise: ModuleType, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
     if num_samples < 2:
         return f"leave_one_out needs another sample to compare with: N = {num_samples}, N ≥ 2 would do"
-    if noise == "mirrored":
-        return "mirrored noise cancels the centre (Σq = 0): leave_one_out would be N/(N−1) times mirrored raw, biased"
+    if noise.SUMS_TO_ZERO:
+        return "noise with Σq = 0 cancels the centre: leave_one_out would be N/(N−1) times raw, biased"
     return None

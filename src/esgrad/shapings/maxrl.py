@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import Tensor
 
 NEEDS_NONNEGATIVE = True
+NEEDS_NORMS = False
 
 
 def weights(fitness: Tensor) -> Tensor:
@@ -21,15 +24,15 @@ def weights(fitness: Tensor) -> Tensor:
     return (fitness / total.masked_fill(none, 1.0) - 1 / fitness.shape[1]).masked_fill(none, 0.0)
 
 
-def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
+def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
     """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return ("log_smoothed", 1 - (1 - probability) ** (num_samples - 1)) if noise == "independent" else None
+    return (noise.EXACT["log_p"], 1 - (1 - probability) ** (num_samples - 1)) if noise.INDEPENDENT else None
 
 
-def refuses(noise: str, num_samples: int) -> str | None:
+def refuses(noise: ModuleType, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
     if num_samples < 2:
         return f"maxrl is identically 0 at N = {num_samples}: N ≥ 2 would do"
-    if noise == "mirrored":
-        return "mirrored noise cancels the centre (Σq = 0): maxrl would be mirrored success"
+    if noise.SUMS_TO_ZERO:
+        return "noise with Σq = 0 cancels the centre: maxrl would be success"
     return None

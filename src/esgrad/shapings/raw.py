@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import Tensor
 
 NEEDS_NONNEGATIVE = False
+NEEDS_NORMS = False
 
 
 def weights(fitness: Tensor) -> Tensor:
@@ -15,11 +18,11 @@ def weights(fitness: Tensor) -> Tensor:
     return fitness / fitness.shape[1]
 
 
-def expects(noise: str, probability: float, num_samples: int) -> tuple[str, float] | None:
+def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
     """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return ("smoothed", 1.0) if noise in ("independent", "mirrored") else None
+    return noise.EXACT["p"], 1.0
 
 
-def refuses(noise: str, num_samples: int) -> str | None:
+def refuses(noise: ModuleType, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
     return None

@@ -44,6 +44,6 @@ def costs(batch_size: int, num_samples: int) -> Costs:
     return Costs(num_samples * batch_size, batch_size, batch_size, batch_size)
 
 
-def numbers(batch_size: int, logits_per_example: int, num_parameters: int) -> int:
-    """How many numbers a sample of the noise has."""
-    return batch_size * logits_per_example
+def shape(batch_size: int, logits_per_example: int, num_parameters: int) -> tuple[int, int]:
+    """Positions M and coordinates D of the point."""
+    return batch_size, logits_per_example

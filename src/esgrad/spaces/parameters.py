@@ -43,6 +43,6 @@ def costs(batch_size: int, num_samples: int) -> Costs:
     return Costs(queries, queries, 0, batch_size)
 
 
-def numbers(batch_size: int, logits_per_example: int, num_parameters: int) -> int:
-    """How many numbers a sample of the noise has."""
-    return num_parameters
+def shape(batch_size: int, logits_per_example: int, num_parameters: int) -> tuple[int, int]:
+    """Positions M and coordinates D of the point."""
+    return 1, num_parameters

@@ -1,16 +1,19 @@
-"""How near ES gradients come to the exact ones they estimate: cosine, relative bias and variance."""
+"""How near ES gradients come to the exact ones they estimate, beside what the law predicts: cosine, bias, variance.
+
+At networks on their way through a training by backprop; per example at the logits, per mini-batch at the parameters.
+"""
 
 import pandas as pd
 
+from esgrad.records import QUALITY_COLUMNS
 from esgrad.suite import Suite
 
-_COLUMNS = [
-    *("logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping", "reference"),
-    *("cosine", "relative_bias", "variance", "num_draws", "num_examples"),
+_KEY = [
+    *("dataset", "model", "step", "level", "batch_size", "space", "noise", "shaping"),
+    *("logit_dim", "num_samples", "noise_variance", "reference"),
 ]
-_KEY = ["space", "noise", "shaping", "logit_dim", "num_samples", "noise_variance", "reference"]
 
 
 def table(suite: Suite) -> pd.DataFrame:
-    """One row for each estimator, logit_dim, num_samples and noise_variance."""
-    return suite.gradient_quality.sort_values(_KEY, ignore_index=True)[_COLUMNS]
+    """One row for each checkpoint, level, estimator, logit_dim, num_samples and noise_variance."""
+    return suite.gradient_quality.sort_values(_KEY, ignore_index=True)[QUALITY_COLUMNS]

@@ -1,0 +1,214 @@
+"""How well an estimate points: the expected squared cosine to the exact gradient, and the N it takes (0/1 fitness).
+
+Given the number of hits r, an estimate from independent noise is, up to its length, a mean over r draws of q | hit
+(raw, success: the misses have no weight), or that less the mean of N − r draws of q | miss (leave_one_out, maxrl,
+centered_ranks, z_score: every centred shaping), or, from n = N/2 mirrored pairs, a mean over the r of them in which one
+hits and one misses. So there are three laws, whatever the length. With v̂ the gradient's direction and v = ∇log p
+
+    E(q | hit) = t v,   E((v̂·q)² | hit) = t + t² v̂ᵀ∇²p v̂/p,   E(|q|² | hit) = tK + t² Δp/p,   misses: −p/(1−p) for 1/p
+
+are exact. The one approximation: given r, the noise along v̂ and across it is taken as Gaussian, the K − 1 directions
+across as alike. Then cos² = X/(X + Y) with X = (μ + aε)² and Y = b²χ²_{K−1}, and
+
+    E cos²  =  Σ_r P(r) ∫₀^∞ E[X e^{−sX}] E[e^{−sY}] ds          an estimate without direction (r = 0) has cos 0
+    E cos   =  Σ_r P(r) ∫₀^∞ E[√X e^{−sX}] E[e^{−sY}] ds/√(πs)   √X signed, as cos is
+
+The usual |∇|²/(|∇|² + tr Var g) is 5 to 45 % low at N = 16, and asks for too many samples at any N, as noise along v̂
+does not turn an estimate. For N → ∞, 1 − cos² = (tr Var g − v̂ᵀ Var g v̂)/|∇|², at two level classes .59 of the usual.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from esgrad.binomial import TINY, hits
+from esgrad.place import Place
+
+DIRECTIONS = {
+    ("independent", "raw"): "hits",
+    ("independent", "success"): "hits",
+    ("independent", "leave_one_out"): "centred",
+    ("independent", "maxrl"): "centred",
+    ("independent", "centered_ranks"): "centred",
+    ("independent", "z_score"): "centred",
+    ("mirrored", "raw"): "pairs",
+    ("mirrored", "success"): "pairs",
+    ("mirrored", "centered_ranks"): "pairs",
+    ("mirrored", "z_score"): "pairs",
+}
+FEWEST = {"hits": 1.0, "centred": 2.0, "pairs": 2.0}
+FARTHEST_SAMPLES = 1e300
+LOG_S = torch.arange(-12.0, 12.1, 0.75, dtype=torch.float64)  # nodes of the integrals over s, error below 1e-6
+ROUNDS = 60
+BLOCK_EXAMPLES = 64  # at a time: 64 · 128 · 33 numbers of 8 bytes are 2 MB
+
+
+def has_direction(noise: str, shaping: str) -> bool:
+    """Whether `squared_cosine` and `samples_needed` know this pair."""
+    return (noise, shaping) in DIRECTIONS
+
+
+def squared_cosine(noise: str, shaping: str, place: Place, num_samples: Tensor | float) -> Tensor:
+    """E cos² [...] between an estimate and the exact gradient, ∇p or ∇log p, at a place [...], for 0/1 fitness.
+
+    num_samples N, [...] or a number, need not be whole; one too small to estimate anything counts as the fewest (1; of
+    centred shapings and pairs 2). Relative error, measured against simulation at K = 2 to 1,000: below 12 % anywhere
+    (largest at two samples and K < 10), below 4 % where eight hits are expected (if centred, as many misses too; of
+    pairs, eight in which one hits and one misses), below 1.5 % where 32 are. Of the cosine itself, half of these.
+    Raises ValueError for a pair without a law.
+    """
+    kind = _kind(noise, shaping)
+    n = torch.as_tensor(num_samples, dtype=torch.float64, device=place.miss.device)
+    return _in_blocks(partial(_squared_cosine, kind), place, n.clamp(min=FEWEST[kind]))
+
+
+def mean_cosine(noise: str, shaping: str, place: Place, num_samples: Tensor | float) -> Tensor:
+    """E cos [...], otherwise as `squared_cosine`; 0 for a random direction, whose √E cos² is 1/√K.
+
+    Error against simulation: below 0.04 anywhere, and relative below 4 % and 1.5 % from 8 and 32 hits on, as there.
+    """
+    kind = _kind(noise, shaping)
+    n = torch.as_tensor(num_samples, dtype=torch.float64, device=place.miss.device)
+    return _in_blocks(partial(_mean_cosine, kind), place, n.clamp(min=FEWEST[kind]))
+
+
+def samples_needed(noise: str, shaping: str, place: Place, cosine: Tensor | float, *, of_mean: bool = False) -> Tensor:
+    """N [...], a real number, at which E cos² at a place [...] is cosine²; with `of_mean`, at which E cos is `cosine`.
+
+    At least the fewest samples there are (1; of centred shapings and pairs 2): in two dimensions any direction has an
+    expected squared cosine of ½. Infinite where 1e300 would not do. N counts queries: both of a mirrored pair.
+    Raises ValueError for a cosine that is not between 0 and 1, and for a pair without a law.
+    """
+    kind = _kind(noise, shaping)
+    goal = torch.as_tensor(cosine, dtype=torch.float64, device=place.miss.device)
+    if not ((goal > 0) & (goal < 1)).all():
+        raise ValueError(f"cosine is {cosine}: expected a number between 0 and 1, such as 0.5.")
+    square = partial(_square_of_mean if of_mean else _squared_cosine, kind)
+    return _in_blocks(partial(_samples_needed, square, FEWEST[kind]), place, goal.square())
+
+
+def _kind(noise: str, shaping: str) -> str:
+    if not has_direction(noise, shaping):
+        known = ", ".join(" × ".join(pair) for pair in DIRECTIONS)
+        raise ValueError(f"the cosine of {noise} × {shaping} has no law here. Known: {known}.")
+    return DIRECTIONS[noise, shaping]
+
+
+def _in_blocks(function: Callable[[Place, Tensor], Tensor], place: Place, number: Tensor) -> Tensor:
+    """`function` of a place [E] and numbers [E], for both broadcast to one shape, BLOCK_EXAMPLES at a time."""
+    shape = torch.broadcast_shapes(number.shape, place.miss.shape)
+    flat = place.map(lambda field: field.expand(shape).reshape(-1))
+    number = number.expand(shape).reshape(-1)
+    fields = zip(*(field.split(BLOCK_EXAMPLES) for field in flat[1:]), strict=True)
+    blocks = zip(fields, number.split(BLOCK_EXAMPLES), strict=True)
+    return torch.cat([function(Place(place.num_logits, *part), n) for part, n in blocks]).reshape(shape)
+
+
+def _squared_cosine(kind: str, place: Place, n: Tensor) -> Tensor:
+    """E cos² [E]: the mean over the hits of E X/(X + Y), as integrals of Laplace transforms over log s.
+
+    As E Y/(X + Y) = ∫ E[e^{−sX}] E[Y e^{−sY}] ds is formed beside it, the smaller of the two keeps its digits.
+    """
+    weight, signal, along, across = MOMENTS[kind](place, n)  # [nodes, E]
+    s, wide_x, wide_y = _transforms(place, signal, along, across)
+    both = s * (-s * signal / wide_x - 0.5 * wide_x.log() - 0.5 * (place.num_logits - 1) * wide_y.log()).exp()
+    x_share = (both * (along + signal / wide_x) / wide_x).sum(0)
+    y_share = (both * across / wide_y).sum(0)
+    cosine = x_share / (x_share + y_share)
+    return (weight * torch.where(across.isfinite(), cosine, 0.0)).sum(0)
+
+
+def _mean_cosine(kind: str, place: Place, n: Tensor) -> Tensor:
+    """E cos [E]: the mean over the hits of E[√X/√(X + Y)]; where s is small the integrand is √s, a geometric series."""
+    weight, signal, along, across = MOMENTS[kind](place, n)  # [nodes, E]
+    s, wide_x, wide_y = _transforms(place, signal, along, across)
+    exponent = -s * signal / wide_x - 1.5 * wide_x.log() - 0.5 * (place.num_logits - 1) * wide_y.log()
+    terms = (s * signal).sqrt() * exponent.exp()
+    step = float(LOG_S[1] - LOG_S[0])
+    cosine = (terms.sum(0) + terms[0] / math.expm1(step / 2)) * (step / math.sqrt(math.pi))
+    return (weight * torch.where(across.isfinite(), cosine, 0.0)).sum(0)
+
+
+def _transforms(place: Place, signal: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes s [s, nodes, E], around one over the estimate's square, and 1 + 2s · variance, along and across."""
+    s = LOG_S.to(signal.device).exp().view(-1, 1, 1) / (signal + along + across)
+    return s, 1 + 2 * s * along, 1 + 2 * s * across / (place.num_logits - 1)
+
+
+def _square_of_mean(kind: str, place: Place, n: Tensor) -> Tensor:
+    return _mean_cosine(kind, place, n).clamp(0.0, 1.0).square()
+
+
+def _of_hits(place: Place, n: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights of r, and |E|², variance along and across of the mean of r hits, in units of t; infinite at r = 0.
+
+    Below one hit, as there may be where N is not whole, an estimate counts in part, so that N has no jumps.
+    """
+    r, _, weight = hits(place.log_probability, place.miss, n)
+    signal, along, across = _of_a_hit(place)
+    return weight * r.clamp(max=1), signal.expand_as(r), along / r, across / r
+
+
+def _of_centred(place: Place, n: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same of the mean of r hits less that of N − r misses; infinite where there is none of either."""
+    r, s, weight = hits(place.log_probability, place.miss, n)
+    signal, along, across = _of_a_hit(place)
+    odds = place.odds
+    signal_miss = odds**2 * signal
+    along_miss = (1 - odds * place.variance * place.along - signal_miss).clamp(min=0.0)
+    across_miss = (place.num_logits - 1 - odds * place.variance * (place.relative_laplacian - place.along)).clamp(min=0)
+    both = (signal * (1 + odds) ** 2).expand_as(r)
+    weight = weight * r.clamp(max=1) * s.clamp(max=1)
+    return weight, both, along / r + along_miss / s, across / r + across_miss / s
+
+
+def _of_pairs(place: Place, n: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same of the mean over the r of N/2 pairs of which one hits and one misses."""
+    chance = (math.log(2) + place.single_share.log() + place.log_probability).clamp(max=0.0)
+    r, _, weight = hits(chance, -torch.expm1(chance), n / 2)
+    signal = place.variance * place.log_gradient_square / place.single_share**2
+    along = (place.single_along - signal).clamp(min=0.0)
+    across = (place.single_square - place.single_along).clamp(min=0.0)
+    return weight * r.clamp(max=1), signal.expand_as(r), along / r, across / r
+
+
+def _of_a_hit(place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    """|E(q | hit)|², and its variance along and across the gradient, in units of t."""
+    signal = place.variance * place.log_gradient_square
+    along = 1 + place.variance * place.along - signal
+    across = place.num_logits - 1 + place.variance * (place.relative_laplacian - place.along)
+    return signal, along.clamp(min=0.0), across.clamp(min=0.0)
+
+
+MOMENTS = {"hits": _of_hits, "centred": _of_centred, "pairs": _of_pairs}
+
+
+def _samples_needed(square: Callable[[Place, Tensor], Tensor], fewest: float, place: Place, goal: Tensor) -> Tensor:
+    """N [E] by secants in log N: the log odds of cos² are nearly a line there, of slope 1; bisection where not."""
+    aim = torch.logit(goal)
+
+    def excess(log_n: Tensor) -> Tensor:
+        return torch.logit(square(place, log_n.exp()), eps=TINY) - aim
+
+    low = torch.full_like(goal, math.log(fewest))
+    high = torch.full_like(goal, math.log(FARTHEST_SAMPLES))
+    at_low = excess(low)
+    enough, never = at_low >= 0, excess(high) < 0
+    before, at_before = low, at_low
+    here = (low - at_low.clamp(min=-650.0)).clamp(max=high)
+    done = enough | never
+    for _ in range(ROUNDS):
+        value = excess(here)
+        done = done | (value.abs() < 1e-9)
+        if done.all():
+            break
+        low, high = torch.where(value < 0, here, low), torch.where(value < 0, high, here)
+        slope = ((value - at_before) / (here - before)).nan_to_num(1.0, 1.0, 1.0).clamp(0.2, 5.0)
+        ahead = here - value / slope
+        good = (ahead > low) & (ahead < high) & (value.abs() < 0.5 * at_before.abs())
+        before, at_before = here, value
+        here = torch.where(done, here, torch.where(good, ahead, 0.5 * (low + high)))
+    return torch.where(enough, fewest, torch.where(never, torch.inf, here.exp()))

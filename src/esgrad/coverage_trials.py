@@ -1,0 +1,162 @@
+"""What the coverage study plants, and whether an interval on it holds the truth: one function a kind of interval.
+
+A planted run needs log-normal many queries (spread s = .7). Two things keep it from arriving: it is *late*, slower than
+its budget allows, or it *never* arrives, whatever the budget, as runs do that lose a class. Costs are exact but for
+the exponent's, which are known between evaluations a factor 1.25 apart, as a suite's are.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from esgrad import comparisons, regression, statistics
+from esgrad.statistics import Interval
+
+SPREAD, EXPONENT, GRID = 0.7, 1.5, np.log(1.25)
+SIZES = np.array([10.0, 30.0, 100.0, 300.0])
+FAMILY = 12
+
+
+class Condition(NamedTuple):
+    """n seeds a cell; the share of runs that arrive too late, and the share that never would."""
+
+    seeds: int
+    late: float
+    never: float
+
+
+Trial = Callable[[np.random.Generator, Condition], dict[str, bool]]
+"""Plants one suite: {interval: did it hold the truth?}, {test: did it raise an alarm?}, less those there are not."""
+
+
+def _costs(rng: np.random.Generator, case: Condition, size: int = 1) -> tuple[NDArray, NDArray]:
+    """Costs around a median of 1 and hits [size, seeds]; a run that does not arrive stands at its budget."""
+    costs = np.exp(SPREAD * rng.normal(size=(size, case.seeds)))
+    hits = (costs <= _budget(case)) & (rng.random(costs.shape) >= case.never)
+    return np.where(hits, costs, _budget(case)), hits
+
+
+def _budget(case: Condition) -> float:
+    """What a share `late` of those that would arrive exceeds; 16 times the median where none is to be late."""
+    return float(np.exp(SPREAD * (stats.norm.isf(case.late) if case.late else 4)))
+
+
+def _median(case: Condition) -> float:
+    """The true median cost, those that never arrive counted as inf."""
+    return float(np.exp(SPREAD * stats.norm.ppf(0.5 / (1 - case.never))))
+
+
+def _running_time(case: Condition) -> float:
+    """The true ERT: the mean spent, over the chance to arrive."""
+    end = np.log(_budget(case)) / SPREAD
+    arrives = (1 - case.never) * stats.norm.cdf(end)
+    spent = (1 - case.never) * np.exp(SPREAD**2 / 2) * stats.norm.cdf(end - SPREAD)
+    return float((spent + (1 - arrives) * _budget(case)) / arrives)
+
+
+def _holds(interval: Interval, truth: float) -> bool:
+    return bool(interval.low - 1e-12 <= truth <= interval.high + 1e-12)
+
+
+def _mean(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    """Test accuracies: a run that loses a class loses .09."""
+    lost = rng.random(case.seeds) < case.never
+    values = 0.95 + 0.004 * rng.normal(size=case.seeds) - 0.09 * lost
+    return {"mean_interval": _holds(statistics.mean_interval(values), 0.95 - 0.09 * case.never)}
+
+
+def _wilson(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    rate = (1 - case.never) * (1 - case.late)
+    found = statistics.wilson_interval(int(rng.binomial(case.seeds, rate)), case.seeds)
+    return {"wilson_interval": _holds(found, rate)}
+
+
+def _geometric_mean(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    return {"geometric_mean_interval": _holds(statistics.geometric_mean_interval(_costs(rng, case)[0][0]), 1.0)}
+
+
+def _typical(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    costs, hits = (values[0] for values in _costs(rng, case))
+    truth = _median(case)
+    return {
+        "median_interval": _holds(statistics.median_interval(costs, hits), truth),
+        "cost_interval": _holds(statistics.cost_interval(costs, hits), truth),
+    }
+
+
+def _ratio(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    """Twelve times a reference that differs by seed and always arrives."""
+    costs, hits = (values[0] for values in _costs(rng, case))
+    reference = np.exp(2 * rng.normal(size=case.seeds))
+    found = statistics.ratio_interval(12 * reference * costs, hits, reference, np.ones(case.seeds))
+    return {"ratio_interval": _holds(found, 12 * _median(case))}
+
+
+def _paired_ratio(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    """Half a reference's cost, with the same budget; either may be late or never arrive."""
+    scatter = np.exp(SPREAD * rng.normal(size=(2, case.seeds)) / np.sqrt(2)) * np.array([[0.5], [1.0]])
+    costs = scatter * np.exp(SPREAD / np.sqrt(2) * rng.normal(size=case.seeds))
+    hits = (costs <= _budget(case)) & (rng.random(costs.shape) >= case.never)
+    costs = np.where(hits, costs, _budget(case))
+    return {
+        "paired_ratio_interval": _holds(comparisons.paired_ratio_interval(costs[0], hits[0], costs[1], hits[1]), 0.5)
+    }
+
+
+def _expected(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    costs, hits = (values[0] for values in _costs(rng, case))
+    found = statistics.expected_running_time_interval(costs, hits, rng)
+    return {"expected_running_time_interval": _holds(found, _running_time(case))}
+
+
+def _exponent(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    found = regression.exponent(*_suite(rng, case))
+    if found.refusal:
+        return {}
+    return {
+        "exponent": _holds(Interval(found.estimate, found.low, found.high), EXPONENT),
+        "cure check": found.cure_p < 1 - statistics.CONFIDENCE,
+    }
+
+
+def _suite(rng: np.random.Generator, case: Condition) -> tuple[NDArray, NDArray, NDArray]:
+    """Sizes and cost intervals (low, high] [sizes · seeds]; budgets grow with K^1.2, slower than the costs do."""
+    sizes = np.repeat(SIZES, case.seeds)
+    x, mean, slower = np.log(sizes), np.log(SIZES).mean(), EXPONENT - 1.2
+    wide = np.hypot(SPREAD, slower * np.log(SIZES).std())
+    budget = 1.2 * x + slower * mean + (wide * stats.norm.isf(case.late) if case.late else 20)
+    budget = np.floor(budget / GRID) * GRID
+    low = np.floor((EXPONENT * x + SPREAD * rng.normal(size=len(x))) / GRID) * GRID
+    censored = (low + GRID > budget + 1e-9) | (rng.random(len(x)) < case.never)
+    return sizes, np.exp(np.where(censored, budget, low)), np.where(censored, np.inf, np.exp(low + GRID))
+
+
+def _family(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    """Is any of 12 methods told from a reference that is like themselves? All share what a seed does to costs."""
+    costs, hits = _costs(rng, case, FAMILY + 1)
+    pairs = [comparisons.log_ratios(*run, costs[0], hits[0]) for run in zip(costs[1:], hits[1:], strict=True)]
+    adjusted = comparisons.holm([comparisons.sign_flip(pair).p for pair in pairs])
+    return {"sign flips and Holm": bool((adjusted <= comparisons.LEVEL).any())}
+
+
+TRIALS: dict[str, Trial] = {
+    "mean_interval": _mean,
+    "geometric_mean_interval": _geometric_mean,
+    "wilson_interval": _wilson,
+    "typical": _typical,
+    "ratio_interval": _ratio,
+    "paired_ratio_interval": _paired_ratio,
+    "expected_running_time_interval": _expected,
+    "exponent": _exponent,
+    "sign flips and Holm": _family,
+}
+INTERVALS = [
+    *("mean_interval", "geometric_mean_interval", "wilson_interval", "median_interval", "cost_interval"),
+    *("ratio_interval", "paired_ratio_interval", "expected_running_time_interval", "exponent"),
+]
+NOMINAL = dict.fromkeys(INTERVALS, statistics.CONFIDENCE) | dict.fromkeys(
+    ["cure check", "sign flips and Holm"], comparisons.LEVEL
+)

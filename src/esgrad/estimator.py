@@ -1,0 +1,158 @@
+"""One estimator at some places, asked what N buys and what it takes: whole N, which the noise and the shaping allow.
+
+The laws (`esgrad.theory`) know one example and any real N. Here the examples of a batch count
+alike: the cosine is the mean over them of the expected one, and N the smallest at which that is what was asked for.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esgrad import menu, theory
+from esgrad.binomial import hits
+from esgrad.cosine import DIRECTIONS
+from esgrad.place import Place
+
+MOST = 10**18
+"""More samples than this are not asked for: the laws' sums over hits have no digits left."""
+SCANNED = 8_000  # logits looked at for each t
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A noise and a shaping on 0/1 fitness; ValueError, naming those that have laws, where one is missing."""
+
+    noise: str
+    shaping: str
+
+    def __post_init__(self) -> None:
+        menu.check("noises", self.noise)
+        menu.check("shapings", self.shaping)
+        if (self.noise, self.shaping) not in (known := with_laws()):
+            raise ValueError(
+                f"no law is known for {self.noise} × {self.shaping} at the logits; known: "
+                + ", ".join(" × ".join(pair) for pair in known)
+            )
+
+    def allowed(self, num_samples: int, dimension: int) -> int:
+        """The smallest N from `num_samples` on that noise and shaping do not refuse."""
+        for count in range(num_samples, num_samples + 3):
+            if (reason := self.refuses(count, dimension)) is None:
+                return count
+        raise ValueError(reason)
+
+    def refuses(self, num_samples: int, dimension: int) -> str | None:
+        """Why N samples are no estimate, or None."""
+        noise, shaping = menu.load("noises", self.noise), menu.load("shapings", self.shaping)
+        return noise.refuses(num_samples, dimension) or shaping.refuses(noise, num_samples)
+
+    def cosine(self, place: Place, num_samples: int) -> float:
+        """E cos to the exact gradient, the mean over the examples of a place [...]."""
+        return float(self.cosine_each(place, num_samples).mean())
+
+    def cosine_each(self, place: Place, num_samples: int) -> Tensor:
+        """E cos of each example [...]."""
+        return theory.mean_cosine(self.noise, self.shaping, place, num_samples)
+
+    def rms_cosine(self, place: Place, num_samples: int) -> float:
+        """√E cos², the mean over the examples under the root."""
+        return math.sqrt(theory.squared_cosine(self.noise, self.shaping, place, num_samples).mean())
+
+    def variance(self, place: Place, num_samples: int) -> Tensor:
+        """tr Var g of each example [...], in units of 1/logits²."""
+        return theory.gradient_variance(self.noise, self.shaping, place, num_samples)
+
+    def relative_variance(self, place: Place, num_samples: int) -> float:
+        """Σ tr Var g / Σ |E g|² over the examples: the noise of an estimate in units of what it estimates."""
+        mean = self._mean_factor(place, num_samples).square() * place.log_gradient_square
+        return float(self.variance(place, num_samples).sum() / mean.sum())
+
+    def num_samples(self, place: Place, cosine: float) -> int | None:
+        """The smallest allowed N with that mean cosine over the examples; None where MOST would not do."""
+        fewest = self.allowed(1, place.num_logits)
+        apart = self.allowed(fewest + 1, place.num_logits) - fewest
+        guess = _mean_needed(self.long_run_ratio(place), cosine)
+        found = first(
+            lambda index: self.cosine(place, fewest + apart * index) >= cosine,
+            int(min(guess, MOST) / apart),
+            MOST // apart,
+        )
+        return None if found is None else fewest + apart * found
+
+    def num_samples_each(self, place: Place, cosine: float) -> Tensor:
+        """N of each example [E] alone, a real number; infinite beyond what the law can tell."""
+        return theory.samples_needed(self.noise, self.shaping, place, cosine, of_mean=True)
+
+    def long_run_ratio(self, place: Place) -> Tensor:
+        """N tr Var g/|E g|² [...] at large N, where N ≈ c²/(1−c²) times this, by the kind of direction; may be inf."""
+        kind, square = DIRECTIONS[self.noise, self.shaping], place.gradient_square
+        if kind == "hits":
+            variance = theory.gradient_variance("independent", "raw", place, 1)
+        elif kind == "centred":
+            variance = theory.baseline_variance(place, place.probability, 1)
+        else:
+            variance = 2 * theory.gradient_variance("mirrored", "raw", place, 2)
+        return (variance / square).nan_to_num(torch.inf, torch.inf)
+
+    def _mean_factor(self, place: Place, num_samples: int) -> Tensor:
+        """What ∇log p is multiplied by in the mean of the estimate, [...]: E[r w₁ − (N−r) w₀ p/(1−p)]."""
+        if self.noise == "mirrored":
+            count = torch.tensor(float(num_samples), dtype=torch.float64)
+            return place.probability * theory.MIRRORED[self.noise, self.shaping](count)
+        hit, missed, weight = hits(place.log_probability, place.miss, num_samples)
+        of_hit, of_miss = theory.WEIGHTS[self.shaping](hit, missed)
+        return (weight * (hit * of_hit - missed * of_miss * place.odds)).sum(0)
+
+
+def with_laws() -> list[tuple[str, str]]:
+    """The pairs of noise and shaping with a law for both the variance and the cosine."""
+    return [pair for pair in DIRECTIONS if theory.has_law(*pair)]
+
+
+def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:
+    """The smallest whole number from 0 on that is enough, near a guess; None where `last` is not."""
+    low, high, stride = -1, min(guess, last), max(1, guess // 8)  # `low` is not enough
+    while not enough(high):
+        if high == last:
+            return None
+        low, high, stride = high, min(high + stride, last), 2 * stride
+    stride = max(1, high // 8)
+    while (below := high - stride) > low and enough(below):
+        high, stride = below, 2 * stride
+    low = max(low, below)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def scan(logits: Tensor, targets: Tensor) -> list[tuple[float, Place]]:
+    """Logits [B, K] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
+
+    The spread is the root mean square of the standard deviation of an example's logits; where it is 0, every t is the
+    same and there is nothing to scan. Of many examples some, evenly spaced, stand for all.
+    """
+    spread = float(logits.double().var(-1, correction=0).mean())
+    if not spread > 0:
+        return []
+    step = -(-len(logits) // max(8, SCANNED // logits.shape[1]))
+    tried = [float(f"{spread * 10 ** (quarter / 4):.2g}") for quarter in range(-8, 13)]
+    return [(variance, theory.place(logits[::step], targets[::step], variance)) for variance in tried]
+
+
+def best_variance(of: Estimator, scanned: list[tuple[float, Place]], cosine: float) -> float:
+    """The t of a scan at which fewest samples give that mean cosine to the t's own exact gradient."""
+    return min(scanned, key=lambda each: _mean_needed(of.long_run_ratio(each[1]), cosine))[0]
+
+
+def _mean_needed(ratio: Tensor, cosine: float) -> float:
+    """N, a real number, at which the mean of (1 + ratio/N)^(−½) is the cosine: the law's limit for large N."""
+    low, high = 0.0, math.log(2 * MOST)
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        enough = float((1 + ratio / math.exp(middle)).rsqrt().mean()) >= cosine
+        low, high = (low, middle) if enough else (middle, high)
+    return math.exp(high)

@@ -1,0 +1,148 @@
+"""From backprop down to ranked noise at the parameters, one change a rung: steps, the noise's prediction, dead classes.
+
+Left the steps to 90 % of backprop's progress over backprop's own, in the middle over those of the rung it stands on,
+right the share of runs that end with a class they never predict. Filled dots are measured, hollow diamonds predicted
+(`esgrad.tables.ladder`); squares are controls, the exact mean plus Gaussian noise of their twin's covariance.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from esgrad import style
+from esgrad.figures import _select
+from esgrad.suite import Suite
+from esgrad.tables import ladder
+
+TITLE = "From cross-entropy to noise at the parameters: what does each change cost?"
+TARGET, USUAL_N = "progress 0.90", 30
+NOTHING = "No experiment of this configuration has backprop and another rung of the ladder."
+PANELS = {
+    "ratio_to_backprop": ("predicted_to_backprop", "steps, times backprop's"),
+    "ratio": ("predicted", "steps, times those of the rung above"),
+    "dead_class_rate": ("", "runs with a lost class"),
+}
+"""What is drawn, the prediction beside it, and the axis."""
+ENDS = {name: (f"{name}_low", f"{name}_high") for name in ("ratio_to_backprop", "ratio")}
+ENDS["dead_class_rate"] = ("dead_class_low", "dead_class_high")
+COLUMNS = [
+    *("experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size", "method", "num_samples"),
+    *("stands_on", "control", "change", "target", "target_accuracy", "num_seeds", "hits", "censored", "y"),
+    *(name for value, (predicted, _) in PANELS.items() for name in (value, *ENDS[value], predicted) if name),
+    *("dot", "dot_above"),
+]
+VALUE = "dot"
+
+
+@style.styled
+def draw(suite: Suite) -> style.Drawing:
+    """The figure, and a row per rung and control from the top; `dot` is the ratio to backprop, or its lower bound where
+    fewer than half of the runs arrived, `dot_above` the same of the ratio to the rung above."""
+    frame = ladder.table(suite)
+    frame = frame[frame["target"] == TARGET]
+    if frame["stands_on"].eq("").all():
+        return style.words(TITLE, NOTHING, COLUMNS)
+    frame = pd.concat([_placed(part) for _, part in _select.settings(_select.at_one_n(frame, USUAL_N))])
+    for dot, ratio in (("dot", "ratio_to_backprop"), ("dot_above", "ratio")):
+        frame[dot] = frame[ratio].mask(np.isinf(frame[ratio]), frame[f"{ratio}_low"])
+    parts = _select.settings(frame)
+    height = 0.5 + 0.3 * (frame["y"].max() + 1)
+    figure, grid = style.canvas(len(parts), len(PANELS), 2.9, height, TITLE, sharey="row", sharex="col")
+    for row, (title, part) in zip(grid, parts, strict=True):
+        for axes, name in zip(row, PANELS, strict=True):
+            _panel(axes, part, name)
+        row[0].set_title(title)
+        _names(row[0], part)
+    _span(grid, frame)
+    _legend(figure, grid[0][0])
+    records = _select.reported(suite, frame["experiment"].iloc[0])
+    records = records[records["method"].isin(frame["method"])]
+    note = "to 90\N{NO-BREAK SPACE}% of backprop's progress · bar: 95\N{NO-BREAK SPACE}% interval, paired by seed"
+    censored = " · k/n arrived where runs were censored, → open above" if frame["censored"].any() else ""
+    style.footnote(figure, records, note + censored, style.budget(records))
+    return figure, frame[COLUMNS]
+
+
+def _placed(part: pd.DataFrame) -> pd.DataFrame:
+    """The rungs of a setting from the top, each with its place `y`; a control just below its twin."""
+    rungs = list(dict.fromkeys(part.loc[~part["control"], "method"]))
+    place = {method: float(index) for index, method in enumerate(rungs)}
+    at = [place[row.stands_on] + 0.32 if row.control else place[row.method] for row in part.itertuples()]
+    return part.assign(y=at)
+
+
+def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
+    predicted, words = PANELS[name]
+    dots = {"ratio_to_backprop": "dot", "ratio": "dot_above"}.get(name, name)
+    if name != "dead_class_rate":
+        axes.set_xscale("log")
+        axes.axvline(1, color="#999999", linewidth=1.2, zorder=0.5)
+    for row in part.to_dict("records"):
+        if pd.notna(row[dots]):
+            low, high = ENDS[name]
+            _mark(axes, row, row[dots], row[low], row[high], name != "dead_class_rate")
+        if predicted and not row["control"] and pd.notna(row[predicted]):
+            axes.plot(row[predicted], row["y"], "D", color=style.GREY, markerfacecolor="none", markersize=7, zorder=3)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(words)
+
+
+def _mark(axes: Axes, row: dict[str, Any], dot: float, low: float, high: float, counts: bool) -> None:
+    """The dot, hollow where it is a lower bound, its bar, and k/n with an arrow where runs were censored."""
+    colour = style.colour(row["method"].removesuffix("_gaussian")) if row["control"] else style.colour(row["method"])
+    bound = counts and np.isinf(high) and dot == low
+    face = "white" if bound else colour
+    axes.plot(dot, row["y"], "s" if row["control"] else "o", color=colour, markerfacecolor=face, zorder=4)
+    end = high if np.isfinite(high) else dot
+    if pd.notna(low):
+        axes.hlines(row["y"], low, end, color=colour, linewidth=1 if row["control"] else 1.6)
+    if counts and row["censored"]:
+        arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            f" {row['hits']}/{row['num_seeds']}",
+            (end, row["y"]),
+            (20, 0) if np.isinf(high) else (1, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6.5,
+            color=style.GREY,
+            arrowprops=arrow if np.isinf(high) else None,
+        )
+
+
+def _names(axes: Axes, part: pd.DataFrame) -> None:
+    """What changes, at each rung; N where samples come in."""
+    rungs = part[~part["control"]]
+    sizes = [f" (N = {style.number(n)})" if pd.notna(n) else "" for n in rungs["num_samples"]]
+    words = [
+        change + size if "N samples" in change else change for change, size in zip(rungs["change"], sizes, strict=True)
+    ]
+    axes.set_yticks(rungs["y"], words)
+    axes.set_ylim(part["y"].max() + 0.6, -0.6)
+    axes.set_ylabel("rung: one change each")
+
+
+def _span(grid: Any, frame: pd.DataFrame) -> None:
+    """Room for bars, predictions and arrows; a bar of few seeds may be so long that it runs out."""
+    for column, (dot, predicted) in enumerate([("dot", "predicted_to_backprop"), ("dot_above", "predicted")]):
+        seen = np.concatenate([frame[dot].to_numpy(dtype=float), frame[predicted].to_numpy(dtype=float), [1.0]])
+        seen = seen[np.isfinite(seen)]
+        axes = grid[0][column]
+        axes.set_xlim(seen.min() / 2, 4 * seen.max())
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.number(value)))
+    grid[0][2].set_xlim(-0.04, 1.04)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    axes.plot([], [], "o-", color=style.GREY, label="measured, 95 % interval")
+    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="lower bound: fewer than half arrived")
+    axes.plot([], [], "D", color=style.GREY, markerfacecolor="none", markersize=7, label="predicted by gradient noise")
+    axes.plot([], [], "s-", color=style.GREY, linewidth=1, label="control: exact mean + Gaussian noise")
+    handles, words = axes.get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside upper right", ncols=4, handlelength=2, columnspacing=1.2, fontsize=8)

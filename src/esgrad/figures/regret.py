@@ -1,0 +1,71 @@
+"""What a rule for t costs: test accuracy lost against the best fixed t, at each level of each rule.
+
+A column for each method and setting, a row for each N. At 0 lies the best fixed t, chosen by validation accuracy; the
+level is t itself for `fixed`, t over the squared spread of the logits for `spread` and, at the start, for `annealed`,
+and the first t for `hit_rate`.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from esgrad import style
+from esgrad.figures import _select
+from esgrad.suite import Suite
+from esgrad.tables import regret
+
+TITLE = "What does a rule for t cost against the best fixed t?"
+COLUMNS = [
+    *(*_select.SETTING, "blackbox", "peer", "num_samples", "method", "variance", "noise_variance"),
+    *("regret", "low", "high", "num_seeds", "best_fixed"),
+]
+VALUE = "regret"
+LOOKS = {
+    "fixed": ("#000000", "o"),
+    "spread": ("#d55e00", "s"),
+    "annealed": ("#0072b2", "^"),
+    "hit_rate": ("#009e73", "D"),
+}
+
+
+@style.styled
+def draw(suite: Suite) -> style.Drawing:
+    """The figure, and a row per point drawn."""
+    names = _select.varying(suite, "noise_variance", "variance")
+    frame = _select.table(regret, suite, *names)
+    frame = frame[frame["regret"].notna()]
+    if frame.empty:
+        return style.words(TITLE, "No experiment of this configuration varies t.", COLUMNS)
+    columns = [
+        (", ".join(filter(None, (style.label(peer), title))), part[part["peer"] == peer])
+        for title, part in _select.settings(frame)
+        for peer in style.order(part["peer"])
+    ]
+    sizes = sorted(frame["num_samples"].dropna().unique())
+    figure, grid = style.canvas(max(len(sizes), 1), len(columns), 2.5, 1.7, TITLE, sharex=True, sharey=True)
+    for place, size in enumerate(sizes or [pd.NA]):
+        for axes, (title, part) in zip(grid[place], columns, strict=True):
+            _panel(axes, part[part["num_samples"].isna() | (part["num_samples"] == size)])
+            axes.set_title(title if place == 0 else "")
+        grid[place][0].set_ylabel(f"N = {style.number(size)}\naccuracy lost" if pd.notna(size) else "accuracy lost")
+    for axes in grid[-1]:
+        axes.set_xlabel("level of the rule")
+    style.legend(figure, order=[rule.replace("_", " ") for rule in LOOKS])
+    records = _select.reported(suite, *names)
+    records = records[records["method"].isin(frame["method"])]
+    style.footnote(
+        figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", "exact arms: the same in each row"
+    )
+    return figure, frame[COLUMNS]
+
+
+def _panel(axes: Axes, part: pd.DataFrame) -> None:
+    axes.set_xscale("log")
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    for place, (rule, (colour, marker)) in enumerate(LOOKS.items()):
+        line = part[part["variance"] == rule].sort_values("noise_variance")
+        if line.empty:
+            continue
+        x = line["noise_variance"] * 1.12 ** (place - 1.5)  # aside, so that no bar hides another
+        axes.plot(x, line["regret"], marker=marker, color=colour, label=rule.replace("_", " "))
+        axes.vlines(x, line["low"], line["high"], color=colour, linewidth=1)
+    style.ticks(axes, "x", sorted(part["noise_variance"].unique()))

@@ -1,0 +1,203 @@
+"""Sums of the noise over the samples that hit, on a CPU: one competitor above the target, and no more is drawn.
+
+    S_n = Σ_{i<n} f_i q_i,   f_i = isequal(argmax(l + σ q_i), y)        the raw estimate is S_N / (N σ)
+
+The noise of a sample is a function of its place (`esgrad.streams`), so it need not be drawn in order, nor whole: the
+target's block of four numbers comes first, then the others until a competitor is seen to win. The hits are those of
+`Perturbation.around` and `blackboxes.zero_one`, in float32 with the product and the sum rounded once (torch's addcmul
+fuses them on every CPU that can) and the first of equals winning. At level logits a sample meets 1 + H_{K−1} numbers
+until it is decided (8.5 of 1,000), in whole blocks; `totals` asks for all of them, for weights that are not 0 on
+failure.
+"""
+
+import numpy as np
+from numba import njit
+from numpy import float32, float64
+from torch import Tensor
+
+from esgrad.kernels.fill import _COEFFICIENTS, TILE, Floats, _normal, _philox
+
+FEW = 2  # blocks of a sample that are drawn at once, as deciding what to draw would take longer
+FULL = 32  # blocks drawn at a time while fewer samples than that are undecided: what fills the vector registers
+
+
+def add(
+    sums: Tensor,
+    counts: Tensor,
+    totals: Tensor | None,
+    logits: Tensor,
+    targets: Tensor,
+    sigma: Tensor,
+    active: Tensor,
+    seed: int,
+    role: int,
+    step: int,
+    start: int,
+    stop: int,
+) -> int:
+    """Add what the samples start, …, stop − 1 of the steps step, …, step + D − 1 give; returns the numbers drawn.
+
+    sums [D, B, K] float64 += Σ f q, counts [D, B] int64 += Σ f and, if given, totals [D, B, K] float64 += Σ q, all
+    for standard normal q, at logits [B, K] float32 and finite, targets [B] int64, sigma [B] float32. Positions whose
+    `active` [B] is False are left alone.
+    """
+    arrays = (sums, counts, totals if totals is not None else sums, logits, targets, sigma, active)
+    place = (int(seed), int(role), int(step), int(start), int(stop))
+    return int(_add(*(array.numpy() for array in arrays), totals is not None, *place, *_COEFFICIENTS))
+
+
+@njit(cache=True, nogil=True)
+def _add(
+    sums: np.ndarray,
+    counts: np.ndarray,
+    totals: np.ndarray,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    sigma: np.ndarray,
+    active: np.ndarray,
+    summed: bool,
+    seed: int,
+    role: int,
+    step: int,
+    start: int,
+    stop: int,
+    log2: Floats,
+    p: Floats,
+    q: Floats,
+) -> int:
+    draws, positions, dimension = sums.shape
+    blocks = (dimension + 3) // 4
+    whole = summed or blocks <= FEW
+    rows = max(1, TILE // blocks)  # samples drawn whole at a time
+    room = max(TILE, rows * blocks)
+    counters, words = np.zeros((3, room), np.uint32), np.empty(4 * room, np.uint32)
+    normals, alive, value = np.empty(4 * room, float32), np.empty(TILE, np.int64), np.empty(TILE, float32)
+    drawn = 0
+    for d in range(draws):
+        for b in range(positions):
+            if not active[b]:
+                continue
+            for first in range(start, stop, rows if whole else TILE):
+                count = min(rows if whole else TILE, stop - first)
+                if whole:
+                    hits = 0
+                    _draw(seed, role, step + d, b, first, count, blocks, counters, words, normals, log2, p, q)
+                    drawn += 4 * count * blocks
+                    for i in range(count):
+                        row = normals[4 * i * blocks : 4 * i * blocks + dimension]
+                        if summed:
+                            for k in range(dimension):
+                                totals[d, b, k] += row[k]
+                        if _wins(row, logits[b], targets[b], sigma[b]):
+                            counts[d, b] += 1
+                            for k in range(dimension):
+                                sums[d, b, k] += row[k]
+                else:
+                    hits, met = _survivors(
+                        first, count, blocks, logits[b], targets[b], sigma[b], seed, role, step + d, b,
+                        counters, words, normals, alive, value, log2, p, q,
+                    )  # fmt: skip
+                    drawn += 4 * (met + hits * blocks)
+                    counts[d, b] += hits
+                    for i in range(hits):
+                        _draw(seed, role, step + d, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
+                        for k in range(dimension):
+                            sums[d, b, k] += normals[k]
+    return drawn
+
+
+@njit(nogil=True)
+def _draw(
+    seed: int,
+    role: int,
+    step: int,
+    position: int,
+    first: int,
+    count: int,
+    blocks: int,
+    counters: np.ndarray,
+    words: np.ndarray,
+    normals: np.ndarray,
+    log2: Floats,
+    p: Floats,
+    q: Floats,
+) -> None:
+    """All blocks of the samples first, …, first + count − 1, side by side."""
+    for i in range(count):
+        for block in range(blocks):
+            counters[0, i * blocks + block] = position
+            counters[1, i * blocks + block] = first + i
+            counters[2, i * blocks + block] = block
+    _philox(step, counters, seed, role, words, count * blocks)
+    _normal(words, normals, 4 * count * blocks, log2, p, q)
+
+
+@njit(nogil=True)
+def _survivors(
+    first: int,
+    count: int,
+    blocks: int,
+    logits: np.ndarray,
+    target: int,
+    sigma: np.float32,
+    seed: int,
+    role: int,
+    step: int,
+    position: int,
+    counters: np.ndarray,
+    words: np.ndarray,
+    normals: np.ndarray,
+    alive: np.ndarray,
+    value: np.ndarray,
+    log2: Floats,
+    p: Floats,
+    q: Floats,
+) -> tuple[int, int]:
+    """Which of `count` ≤ TILE samples hit, in the front of `alive`: how many, and how many blocks it took."""
+    own, left, met, block = target // 4, count, 0, -1  # block −1 stands for the target's own
+    for i in range(count):
+        alive[i] = first + i
+    while left > 0 and block < blocks:
+        ahead = 1 if block < 0 else min(max(1, FULL // left), blocks - block)
+        for i in range(left):
+            for j in range(ahead):
+                counters[0, i * ahead + j] = position
+                counters[1, i * ahead + j] = alive[i]
+                counters[2, i * ahead + j] = own if block < 0 else block + j
+        _philox(step, counters, seed, role, words, left * ahead)
+        _normal(words, normals, 4 * left * ahead, log2, p, q)
+        met += left * ahead
+        start = 4 * own if block < 0 else 4 * block
+        kept = 0
+        for i in range(left):
+            row = normals[4 * i * ahead : 4 * (i + 1) * ahead]
+            mine = _noisy(logits[target], sigma, row[target - start]) if block < 0 else value[i]
+            lost = False
+            for k in range(min(row.size, logits.size - start)):
+                other = _noisy(logits[start + k], sigma, row[k])
+                if other > mine or (other == mine and start + k < target):
+                    lost = True
+                    break
+            if not lost:
+                alive[kept], value[kept] = alive[i], mine
+                kept += 1
+        left = kept
+        block = 0 if block < 0 else block + ahead
+    return left, met
+
+
+@njit(nogil=True)
+def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -> bool:
+    """Whether the target is the first of the largest; no branches, as every number is there already."""
+    mine, lost = _noisy(logits[target], sigma, row[target]), 0
+    for k in range(target):
+        lost += _noisy(logits[k], sigma, row[k]) >= mine
+    for k in range(target + 1, row.size):
+        lost += _noisy(logits[k], sigma, row[k]) > mine
+    return lost == 0
+
+
+@njit(nogil=True)
+def _noisy(logit: np.float32, sigma: np.float32, normal: np.float32) -> np.float32:
+    """l + σq rounded once: the product of two float32 is exact in float64."""
+    return float32(float64(logit) + float64(sigma) * float64(normal))

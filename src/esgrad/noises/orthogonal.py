@@ -1,0 +1,40 @@
+"""Orthogonal Gaussian noise: blocks of up to 32 directions at right angles, each of a Gaussian's length.
+
+Choromanski et al., arXiv 1804.02395: the directions of a block are Gaussian vectors made orthonormal (Haar), times
+the lengths those vectors had, which are independent of them; so each q_n ~ N(0, t·I). Turning a direction around
+leaves the law of all as it is, hence E[q_n | the others] = 0, and baselines stay unbiased. Fewer directions say the
+same twice: with a linear fitness, D orthogonal samples find the slope up to their lengths' noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from esgrad.noises.independent import EXACT, score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EXACT", "directions", "refuses", "score"]
+DRAWS_PER_SAMPLE = 1.0
+TOGETHER = 32  # blocks of min(D, 32) samples are counted from each multiple of 32 on, whatever the chunks
+INDEPENDENT = False
+UNCORRELATED = True
+SUMS_TO_ZERO = False
+
+
+def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
+    """Samples start (a multiple of 32) to stop, of variance 1, [S, n, M, D], from a source of standard normals."""
+    from esgrad.kernels.orthonormal import orthogonalise
+
+    drawn = normals(start, stop)
+    for group in drawn.split(TOGETHER, 1):
+        for block in group.split(min(TOGETHER, drawn.shape[-1]), 1):
+            orthogonalise(block)
+    return drawn
+
+
+def refuses(num_samples: int, dimension: int) -> str | None:
+    """Why N samples of D coordinates cannot be drawn, or None."""
+    return None

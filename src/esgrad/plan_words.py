@@ -1,0 +1,119 @@
+"""A plan in plain lines to act on: the N, what it buys, what it costs, who says so, what is assumed."""
+
+from typing import Any
+
+from esgrad.price import NEAR
+
+LAWS = {
+    "logits": "exact moments of the estimate given its hits (theory.py); only its shape is taken as Gaussian",
+    "parameters": "cos² ~ Beta(n/2, (d − 1)/2) for n = N/2 mirrored pairs, exact where the fitness is linear",
+}
+
+
+def lines(answer: dict[str, Any]) -> list[str]:
+    """What `esgrad.plan` returned, as lines of `word   sentence`."""
+    rows = [("answer", _answer(answer)), ("place", _place(answer)), ("buys", _buys(answer)), ("costs", _costs(answer))]
+    if "price" in answer:
+        rows += _price(answer)
+    if answer.get("num_samples_quantiles"):
+        rows += _examples(answer)
+    rows += [("knows", LAWS[answer["space"]]), *_assumes(answer)]
+    return [f"{word:9}{text}" for word, text in rows]
+
+
+def number(value: float | None) -> str:
+    """12,345 or 0.0123: three digits below a thousand, whole above, powers of ten beyond 10¹²."""
+    if value is None:
+        return "more than 1e+18"
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e12 else f"{value:.3g}"
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    per = "example" if answer["space"] == "logits" else "step, both signs counted"
+    pairs = f" ({number(answer['pairs'])} mirrored pairs)" if "pairs" in answer else ""
+    return f"N = {answer['num_samples']:,} samples per {per}{pairs}"
+
+
+def _place(answer: dict[str, Any]) -> str:
+    pair = f"{answer['noise']} × {answer['shaping']}, t = {answer['noise_variance']:g}"
+    if answer["space"] == "parameters":
+        return f"noise at d = {answer['parameters']:,} parameters, {pair}"
+    start = f"K = {answer['logit_dim']:,} equal logits, a network's start"
+    if "num_examples" in answer:
+        start = f"your {answer['num_examples']:,} × {answer['logit_dim']:,} logits"
+    return f"noise at the logits, {pair}; {start}"
+
+
+def _buys(answer: dict[str, Any]) -> str:
+    mean = "a mean cosine" if "num_examples" in answer else "an expected cosine"
+    variance = f"tr Var g = {number(answer['gradient_variance'])}"
+    unit = f"{variance}, {number(answer['relative_variance'])} times the squared gradient"
+    if answer["space"] == "parameters":
+        unit = f"{variance} times the squared gradient"
+    return f"{mean} of {answer['cosine']:.4g} to the exact gradient (√E cos² = {answer['rms_cosine']:.4g}); {unit}"
+
+
+def _costs(answer: dict[str, Any]) -> str:
+    count = answer["num_samples"]
+    forwards = "one forward pass" if answer["space"] == "logits" else f"{count:,} forward passes"
+    text = f"{count:,} queries and {forwards} per example and step"
+    batch = answer.get("batch_size")
+    return f"{text}; {count * batch:,} queries a step at B = {batch:,}" if batch else text
+
+
+def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    spent = f"{number(answer['queries'])} queries and {number(answer['forwards'])} forward passes"
+    rows = [
+        ("batch", f"B = {answer['batch_size']:,}, beside a noise scale of {number(answer['noise_scale'])} examples"),
+        ("price", f"{number(answer['price'])} to the target: {spent} in {number(answer['steps'])} steps"),
+        (
+            "sure",
+            f"{number(answer['price_low'])} to {number(answer['price_high'])} if the data's noise scale is half or "
+            f"twice the {number(answer['data_noise_scale'])} assumed",
+        ),
+    ]
+    if answer["num_samples_within_tenth"]:
+        low, high = answer["num_samples_within_tenth"]
+        rows.append(("", f"any N from {low:,} to {high:,} costs at most a tenth more"))
+    near = [
+        f"{other['noise']} × {other['shaping']}"
+        for other in answer["alternatives"]
+        if other["price"] <= NEAR * answer["price"]
+        and (other["noise"], other["shaping"]) != (answer["noise"], answer["shaping"])
+    ]
+    return rows + ([("", f"within a tenth as well: {', '.join(near)}")] if near else [])
+
+
+def _examples(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    each = answer["num_samples_quantiles"]
+    rows = [
+        (
+            "examples",
+            f"alone, half of them need N ≤ {number(each['0.5'])}, a tenth ≤ {number(each['0.1'])}, nine tenths"
+            f" ≤ {number(each['0.9'])}",
+        )
+    ]
+    if answer["best_num_samples"] is not None:
+        rows.append(
+            (
+                "t",
+                f"{answer['best_noise_variance']:g} would take fewest for this one step: N ="
+                f" {answer['best_num_samples']:,}; a whole training forgives almost any fixed t, its rate tuned",
+            )
+        )
+    return rows
+
+
+def _assumes(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    if answer["space"] == "parameters":
+        return [("assumes", "a fitness that is linear over the noise, and one mini-batch for all N")]
+    rows = [("assumes", "0/1 fitness, noise and cosine of each example at its logits, before the chain rule")]
+    if "price" not in answer:
+        return rows
+    steps, scale = number(answer["min_steps"]), number(answer["data_noise_scale"])
+    return [
+        *rows,
+        ("", "that the chain rule leaves noise relative to signal as it is"),
+        ("", f"{steps} steps with the exact gradient of all data, whatever the shaping aims at: --min-steps"),
+        ("", f"a batch of {scale} examples has as much noise as gradient: --data-noise-scale"),
+    ]

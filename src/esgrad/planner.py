@@ -1,0 +1,215 @@
+"""The planner: how many samples an example needs, what they buy, and what a training with them costs.
+
+Three problems: equal logits (a network's start), real logits, noise at the parameters; three questions: N for a
+cosine, the cosine of an N, and the cheapest training. Nothing is sampled and nothing fitted.
+"""
+
+from math import isfinite, sqrt
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import poch
+from torch import Tensor
+
+from esgrad import gradients, menu, theory
+from esgrad.estimator import MOST, first
+from esgrad.logits_plan import COSINE, VARIANCE, LogitsPlan
+from esgrad.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
+
+PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.001
+"""Defaults; t enters no law at the parameters, and is small, as the fitness is taken as linear."""
+RANKS = {"raw": 1.0, "centered_ranks": theory.RANK_FACTOR}
+"""Shapings with a law at the parameters, and what they leave of the directions n."""
+MOST_LOGITS, MOST_PARAMETERS, MOST_EXAMPLES = 10**9, 10**15, 10**12
+
+
+def plan(
+    *,
+    logit_dim: int | None = None,
+    logits: Tensor | np.ndarray | None = None,
+    targets: Tensor | np.ndarray | None = None,
+    parameters: int | None = None,
+    cosine: float | None = None,
+    num_samples: int | None = None,
+    noise: str | None = None,
+    shaping: str | None = None,
+    noise_variance: float | None = None,
+    batch_size: int | None = None,
+    query_cost: float | None = None,
+    forward_cost: float | None = None,
+    min_steps: float | None = None,
+    data_noise_scale: float | None = None,
+) -> dict[str, Any]:
+    """Answer how large N must be, from the laws alone (`esgrad.theory`, `esgrad.price`).
+
+    Args:
+        logit_dim: K ≥ 2 equal logits, as at a network's start; or
+        logits, targets: [B, K] floats and [B] integers from 0 to K − 1, of a network at hand; or
+        parameters: d ≥ 2, for noise at the parameters of a network (arXiv 1703.03864).
+        cosine: of an estimate to the exact gradient, its expectation, at the logits the mean over the examples;
+            0.5 unless said otherwise. Or
+        num_samples: N; the answer is the cosine. At the parameters both signs of a mirrored pair count: n = N/2.
+        noise, shaping: independent × raw (the lecture's) unless said otherwise, at the parameters mirrored × raw.
+        noise_variance: t in units of the logits squared, 1 unless said otherwise. At equal logits no cosine depends on
+            t, nor at the parameters, where the fitness is taken as linear: 0.001.
+        batch_size: B; only a price depends on it.
+        query_cost, forward_cost: prices of one query and of one example's forward and backward pass, in any unit:
+            what is not given of N, B, shaping, noise and t is then chosen: N, shaping and noise of least price to a
+            target, B where steps and price are twice the least there are, t the best for one step.
+        min_steps, data_noise_scale: S_min and B_data of arXiv 1812.06162, the steps that the exact gradient of all the
+            data takes to the target, and the batch at which the data's noise is as large as the gradient. 1,000 and
+            100 unless said otherwise: assumptions, printed with the price, never hidden.
+
+    Returns:
+        Plain numbers, words and lists, as `esgrad plan --json` prints them: num_samples, cosine, rms_cosine (√E cos²),
+        gradient_variance (tr Var g, the mean over the examples, in `gradient_variance_unit`), relative_variance
+        (in units of the squared mean estimate), noise, shaping, noise_variance, space and what else is known.
+
+    Raises:
+        ValueError: for none or several of the three problems or of the first two questions, a number out of range,
+            logits or targets as in `esgrad.es_gradient`, a noise × shaping without a law (those with one are named).
+    """
+    problem = _problem(logit_dim, logits, targets, parameters)
+    if cosine is not None and num_samples is not None:
+        raise ValueError(f"cosine {cosine} and num_samples {num_samples} are two questions: ask one of them")
+    if cosine is not None and not (_real(cosine) and 0 < cosine < 1):
+        raise ValueError(f"cosine is a number between 0 and 1, such as 0.5, not {cosine!r}")
+    _whole("num_samples", num_samples, 1, MOST)
+    _whole("batch_size", batch_size, 1, MOST_EXAMPLES)
+    _positive(noise_variance=noise_variance, min_steps=min_steps, data_noise_scale=data_noise_scale)
+    _positive(query_cost=query_cost, forward_cost=forward_cost)
+    terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
+    if problem == "parameters":
+        if terms is not None:
+            raise ValueError("no law of the price is known for noise at the parameters: logit_dim or logits would do")
+        assert parameters is not None
+        variance = noise_variance or PARAMETER_VARIANCE
+        answer = _at_parameters(parameters, noise or PARAMETER_NOISE, shaping or PARAMETER_SHAPING, cosine, num_samples)
+        return answer | {"noise_variance": variance, "batch_size": batch_size}
+    if logits is not None:
+        logits, targets = _checked(logits, targets, noise_variance or VARIANCE)
+        at = LogitsPlan(logits.shape[1], logits, targets)
+    else:
+        assert logit_dim is not None
+        at = LogitsPlan(int(logit_dim))
+    if terms is not None:
+        return at.priced(terms, noise, shaping, noise_variance, cosine, num_samples)
+    return at.answer(noise, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
+
+
+def array(path: Path) -> np.ndarray:
+    """The array of a .npy file, never unpickled; ValueError where it is none or not of numbers, OSError if missing."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no .npy file of numbers, and objects are never unpickled: numpy.save would make one"
+        ) from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        kind = found.dtype if isinstance(found, np.ndarray) else "several arrays"
+        raise ValueError(f"{path} holds {kind}: expected one array of numbers, as numpy.save makes it")
+    return found
+
+
+def _problem(logit_dim: Any, logits: Any, targets: Any, parameters: Any) -> str:
+    """Which of the three problems is given; ValueError unless it is one and whole."""
+    words = {"logit_dim": logit_dim, "logits": logits, "targets": targets, "parameters": parameters}
+    given = [word for word, value in words.items() if value is not None]
+    if given in (["logits"], ["targets"]):
+        raise ValueError(f"{given[0]} came alone: logits [B, K] and targets [B] are needed together")
+    if given not in (["logit_dim"], ["logits", "targets"], ["parameters"]):
+        found = " and ".join(given) if given else "none of them"
+        raise ValueError(f"one problem is needed, logit_dim, logits with targets, or parameters: got {found}")
+    _whole("logit_dim", logit_dim, 2, MOST_LOGITS)
+    _whole("parameters", parameters, 2, MOST_PARAMETERS)
+    return given[0]
+
+
+def _terms(query: Any, forward: Any, steps: Any, scale: Any, batch_size: int | None) -> Terms | None:
+    """The prices asked about, with the assumptions where nothing is said; None where no price is asked."""
+    if query is None and forward is None:
+        if steps is not None or scale is not None:
+            raise ValueError("min_steps and data_noise_scale matter to a price: query_cost and forward_cost are needed")
+        return None
+    if query is None or forward is None:
+        raise ValueError(f"query_cost is {query} and forward_cost {forward}: a price needs both, in the same unit")
+    return Terms(float(query), float(forward), steps or MIN_STEPS, scale or DATA_NOISE_SCALE, batch_size)
+
+
+def _checked(logits: Any, targets: Any, variance: float) -> tuple[Tensor, Tensor]:
+    """Logits [B, K] and targets [B] as tensors, with the errors of `esgrad.exact_gradient`."""
+    logits, targets = (_tensor(each) if isinstance(each, np.ndarray) else each for each in (logits, targets))
+    gradients.exact_gradient(logits, targets, variance)
+    return logits.detach().cpu(), targets.cpu().long()
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """A tensor whatever the width and byte order of the numbers; only whole numbers stay whole."""
+    wide = {"f": np.float64, "i": np.int64, "u": np.int64}.get(values.dtype.kind, values.dtype)
+    return torch.from_numpy(np.array(values, dtype=wide))
+
+
+def _at_parameters(
+    count: int, noise: str, shaping: str, cosine: float | None, num_samples: int | None
+) -> dict[str, Any]:
+    """N or the cosine for mirrored noise at d parameters: cos² ~ Beta(n/2, (d−1)/2), n = N/2 pairs.
+
+    g = (1/n) Σ ε(ε·∇) has the mean ∇ and tr Var g = |∇|² (d + 1)/n. Ranks take the fitness's place up to a factor, at
+    the price of 1 − 3/π of the pairs.
+    """
+    menu.check("noises", noise)
+    menu.check("shapings", shaping)
+    if noise != "mirrored" or shaping not in RANKS:
+        known = ", ".join(f"mirrored × {each}" for each in RANKS)
+        raise ValueError(f"no law is known for {noise} × {shaping} at the parameters; known: {known}")
+    share = RANKS[shaping]
+    if num_samples is None:
+        goal = cosine or COSINE
+        guess = float(theory.parameter_directions_needed(goal, count)) / share
+        pairs = first(lambda index: _beta_cosine((index + 1) * share, count) >= goal, int(guess), MOST)
+        assert pairs is not None
+        num_samples = 2 * (pairs + 1)
+    elif reason := menu.load("noises", noise).refuses(num_samples, count):
+        raise ValueError(reason)
+    directions = share * num_samples / 2
+    relative = (count + 1) / directions
+    return {
+        "num_samples": num_samples,
+        "cosine": _beta_cosine(directions, count),
+        "rms_cosine": sqrt(theory.parameter_squared_cosine(directions, count)),
+        "gradient_variance": relative,
+        "gradient_variance_unit": "squared gradient",
+        "relative_variance": relative,
+        "space": "parameters",
+        "noise": noise,
+        "shaping": shaping,
+        "parameters": count,
+        "pairs": num_samples // 2,
+    }
+
+
+def _beta_cosine(directions: float, count: int) -> float:
+    """E cos where cos² ~ Beta(n/2, (d−1)/2): Γ((n+1)/2) Γ((n+d−1)/2) / (Γ(n/2) Γ((n+d)/2))."""
+    return float(poch(directions / 2, 0.5) / poch((directions + count - 1) / 2, 0.5))
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> None:
+    """ValueError unless the value, if there is one, is a whole number in range."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ValueError(f"{name} is a whole number from {least} to {most:,}, not {value!r}")
+
+
+def _positive(**values: Any) -> None:
+    """ValueError unless each value, if there is one, is a number above 0 that can be squared."""
+    for name, value in values.items():
+        if value is not None and not (_real(value) and 1e-100 < value < 1e100):
+            raise ValueError(f"{name} is a finite number above 0, not {value!r}")
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)

@@ -1,0 +1,213 @@
+"""How large must N be? N*, the smallest N whose estimate points well enough, bracketed along growing N.
+
+    N*(c)  =  the smallest N with  E cos(estimate of N samples, exact gradient)  ≥  c
+
+One pass over the samples gives the estimate at every N of a geometric grid, as sums grow: per example at its logits,
+and per batch at the parameters, where the chain rule adds up the examples (N samples each). The mean cosine of D
+independent draws brackets N* between two points of the grid. One draw's cosine scatters as 1/√K, so D falls as 1/K.
+Where the budget ends first, N* is right-censored at the N that was reached: high is inf.
+
+Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.hits`); the others
+need every number, so they are censored earlier. Per example `leave_one_out` speaks for maxrl too, and raw for success:
+their weights are proportional.
+
+`measure` makes one frame of two kinds of rows (`esgrad.records.SAMPLES_COLUMNS`):
+
+    kind     a row for each                     num_samples   cosine             low, high          predicted
+    needed   example or batch, wanted cosine    NaN           the one wanted     N* ∈ (low, high]   N* by the law
+    curve    example or batch, N of the grid    N             the mean measured  NaN                N*(1/√2) by the law
+
+stage: "level" (all logits equal; no data set, no model, no batch) or a checkpoint's. level: "example", then batch_size
+is NA, or "batch", then example is. probability: p of the example, the batch's mean. num_draws: D.
+
+At N*(1/√2) the noise is as large as the gradient: the scale on which all curves should be one. The laws are those of
+`esgrad.cosine` and `esgrad.batch_law`; nothing in them is fitted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, inf, log10, nan, sqrt
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from esgrad import theory
+from esgrad.batch_law import NOISE, BatchLaw, place_without_pairs
+from esgrad.checkpoints import Checkpoint
+from esgrad.kernels import hits
+from esgrad.records import SAMPLES_COLUMNS
+from esgrad.streams import Role
+
+PASSES = {"example": (["raw"], ["leave_one_out"]), "batch": (["raw"], ["leave_one_out", "maxrl"])}
+"""Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
+
+DRAWS = {"example": 1000, "batch": 250}  # D·K, times `num_draws`: a batch's cosine scatters half as much (measured)
+FIRST_STEP = 2**20  # draw i is this step + i of the QUALITY stream of seed 0; the probes of batch_law come later
+MOST_SAMPLES = 2**31
+PER_DECADE = 8
+BALANCED = sqrt(0.5)
+
+
+def measure(
+    checkpoints: Sequence[Checkpoint],
+    logit_dim: int,
+    noise_variance: float,
+    cosines: Sequence[float],
+    num_examples: int,
+    batch_size: int,
+    num_draws: int,
+    budget: float,
+) -> pd.DataFrame:
+    """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
+
+    noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
+    batch_size: how many of its first make the batch. num_draws: D at K ≥ 1,000; more below, as DRAWS says. budget:
+    random numbers drawn for a stage, level and pass before its N* are censored; a core draws a billion in 1 to 3 s.
+    ValueError for a checkpoint of another K or with too few examples, and for a cosine outside (0, 1).
+    """
+    if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
+        raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
+    for checkpoint in checkpoints:
+        _check(checkpoint, logit_dim, max(num_examples, batch_size))
+    t, rows = float(noise_variance), []
+    level = torch.zeros(num_examples, logit_dim), torch.arange(num_examples) % logit_dim
+    asked = [({"stage": "level", "dataset": "", "model": ""}, _examples(*level, t))]
+    for checkpoint in checkpoints:
+        named = {"stage": checkpoint.stage, "dataset": checkpoint.job.dataset, "model": checkpoint.job.model}
+        few = checkpoint.few(num_examples)
+        asked.append((named, _examples(few.logits, few.targets, t)))
+        asked.append((named, _batch(checkpoint.few(batch_size), t)))
+    for named, things in asked:
+        draws = max(num_draws, ceil(DRAWS[things.level] * num_draws / logit_dim))
+        words = named | {"level": things.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
+        words |= {"space": "logits", "noise": NOISE}
+        for shapings in PASSES[things.level]:
+            rows += [words | row for row in _pass(things, shapings, t, draws, sorted(cosines), budget)]
+    return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})
+
+
+def grid(most: float = MOST_SAMPLES) -> list[int]:
+    """The N asked about, PER_DECADE in each: 1, 2, 3, 4, 5, 6, 8, 10, 14, …"""
+    return sorted({ceil(10 ** (i / PER_DECADE) - 1e-9) for i in range(int(log10(most) * PER_DECADE) + 1)})
+
+
+def bracket(samples: Sequence[int], cosines: Sequence[float], wanted: float) -> tuple[float, float]:
+    """(low, high], in which N* lies, from the mean cosine at each N; high is inf where `wanted` was not reached.
+
+    A noisy curve may cross more than once: low is the last N before the first crossing (0 if there is none), high the
+    first N after the last.
+    """
+    below = [cosine < wanted for cosine in cosines]
+    if all(below):
+        return float(samples[-1]), inf
+    first = below.index(False)
+    after = len(below) - below[::-1].index(True) if any(below) else 0
+    return float(samples[first - 1]) if first else 0.0, float(samples[after]) if after < len(samples) else inf
+
+
+class _Things(NamedTuple):
+    """M things whose N* is sought, of B examples: each of them (M = B), or their batch (M = 1)."""
+
+    level: str
+    logits: Tensor  # [B, K]
+    targets: Tensor  # [B]
+    facts: list[dict[str, Any]]  # [M], the columns that tell one from the other
+    cosines: Callable[[str, Tensor], Tensor]  # of a shaping's estimates [D, B, K] to its exact arm: [D, M]
+    needed: Callable[[str, float], list[float]]  # a shaping's N* for a cosine by the law: [M]
+
+
+def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
+    place, exact = place_without_pairs(logits, targets, t)  # ∇log p, which points as ∇p does
+
+    def needed(shaping: str, cosine: float) -> list[float]:
+        return theory.samples_needed(NOISE, shaping, place, cosine, of_mean=True).tolist()
+
+    facts = [{"example": example, "probability": p} for example, p in enumerate(place.probability.tolist())]
+    return _Things("example", logits, targets, facts, lambda _, estimates: _cosine(estimates, exact), needed)
+
+
+def _batch(checkpoint: Checkpoint, t: float) -> _Things:
+    law = BatchLaw(checkpoint, t)
+
+    def cosines(shaping: str, estimates: Tensor) -> Tensor:
+        return _cosine(checkpoint.push(estimates).double(), law.exact[law.arm(shaping)])[:, None]
+
+    facts = [{"batch_size": len(checkpoint.targets), "probability": float(law.probability.mean())}]
+    return _Things(
+        *("batch", checkpoint.logits, checkpoint.targets, facts, cosines),
+        lambda shaping, cosine: [law.samples_needed(shaping, cosine)],
+    )
+
+
+def _pass(
+    things: _Things, shapings: list[str], t: float, draws: int, wanted: list[float], budget: float
+) -> Iterator[dict[str, Any]]:
+    """Let N grow until every wanted cosine was reached at two N in a row, or the budget is spent."""
+    whole = shapings != ["raw"]
+    sums = _Sums(things.logits, things.targets, t, draws, whole)
+    samples: list[int] = []
+    found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}
+    done, spent = torch.zeros(len(things.facts), dtype=torch.bool), 0
+    for num_samples in grid()[whole:]:  # a centre needs two
+        spent += sums.grow(num_samples, ~done.expand(len(things.logits)))
+        samples.append(num_samples)
+        for shaping, curve in found.items():
+            curve.append(things.cosines(shaping, sums.estimates(shaping)).mean(0).masked_fill(done, nan))  # [M]
+        if len(samples) > 1:
+            done = done | torch.stack([torch.stack(curve[-2:]) >= wanted[-1] for curve in found.values()]).all(0).all(0)
+        if done.all() or spent >= budget:
+            break
+    for shaping, curve in found.items():
+        laws = {cosine: things.needed(shaping, cosine) for cosine in (*wanted, BALANCED)}
+        for thing, (facts, cosines) in enumerate(zip(things.facts, torch.stack(curve, 1).tolist(), strict=True)):
+            known = [(n, cosine) for n, cosine in zip(samples, cosines, strict=True) if cosine == cosine]
+            law = {cosine: needed[thing] for cosine, needed in laws.items()}
+            yield from (facts | {"shaping": shaping} | row for row in _rows(known, wanted, law))
+
+
+def _rows(known: list[tuple[int, float]], wanted: list[float], law: dict[float, float]) -> Iterator[dict[str, Any]]:
+    samples, cosines = zip(*known, strict=True)
+    for cosine in wanted:
+        low, high = bracket(samples, cosines, cosine)
+        yield {"kind": "needed", "cosine": cosine, "low": low, "high": high, "predicted": law[cosine]}
+    for num_samples, cosine in known:
+        yield {"kind": "curve", "num_samples": num_samples, "cosine": cosine, "predicted": law[BALANCED]}
+
+
+class _Sums:
+    """Σ f q, Σ f and, if `whole`, Σ q of D draws at B examples, for standard normal q, as N grows."""
+
+    def __init__(self, logits: Tensor, targets: Tensor, t: float, draws: int, whole: bool) -> None:
+        self.logits, self.targets = logits.float().contiguous(), targets
+        self.sigma = torch.tensor(t).sqrt().expand(len(logits)).contiguous()
+        self.hit = torch.zeros(draws, *logits.shape, dtype=torch.float64)
+        self.count = torch.zeros(draws, len(logits), dtype=torch.int64)
+        self.total = torch.zeros_like(self.hit) if whole else None
+        self.num_samples = 0
+
+    def grow(self, num_samples: int, active: Tensor) -> int:
+        """Take the samples up to N at the active [B] examples; the numbers drawn for that."""
+        sums, at = (self.hit, self.count, self.total), (self.logits, self.targets, self.sigma)
+        start, self.num_samples = self.num_samples, num_samples
+        return hits.add(*sums, *at, active.contiguous(), 0, Role.QUALITY, FIRST_STEP, start, num_samples)
+
+    def estimates(self, shaping: str) -> Tensor:
+        """The shaping's estimates at N, [D, B, K]: its weights of 0/1 fitness are one of hits, one of misses."""
+        r = self.count[..., None].double()
+        hit, miss = theory.WEIGHTS[shaping](r, self.num_samples - r)
+        return ((hit - miss) * self.hit + (0.0 if self.total is None else miss * self.total)) / self.sigma[:, None]
+
+
+def _cosine(estimates: Tensor, exact: Tensor) -> Tensor:
+    """[..., D] against [..., D]; 0 for an estimate that is 0."""
+    lengths = estimates.norm(dim=-1) * exact.norm(dim=-1)
+    return ((estimates * exact).sum(-1) / lengths).masked_fill(lengths == 0, 0.0)
+
+
+def _check(checkpoint: Checkpoint, logit_dim: int, num_examples: int) -> None:
+    found, dimension = checkpoint.logits.shape
+    if dimension != logit_dim:
+        raise ValueError(f"a checkpoint has K = {dimension} logits: expected logit_dim = {logit_dim}")
+    if found < num_examples:
+        raise ValueError(f"a checkpoint has {found} examples: expected {num_examples} for num_examples and batch_size")

@@ -1,0 +1,155 @@
+"""Which methods beat the lecture's, seed by seed: paired tests, Holm's correction, and what so many seeds can tell.
+
+The reference is the method logits × independent × raw of the same experiment, at the same black box, K, B, N and t; a
+method whose t the reference does not have (another space) is compared with the reference's only t, if it has one.
+Exact arms, which have no N, and methods with a rule for t are not compared. Two measures: the difference of final test
+accuracies (`mean_interval`; seeds in which either diverged are left out), and the ratio of steps to 90 %
+(`paired_ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
+"progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
+
+`p` is that of the exact sign-flip test on the paired differences, or log ratios (`esgrad.comparisons`; a run that
+never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived. A family is a
+measure in an experiment, and `p_holm` is adjusted for its `family_size` tests. `smallest_p` is what so many differing
+pairs could give at best.
+`smallest_detectable` is the true difference (ratio, above 1) that so many pairs of this spread find with 80 %
+probability at 5 % / family_size, Holm's hardest level; ∞ where no p could be small enough, empty where runs are
+censored. The verdict is "better" or "worse" where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
+
+Whoever leaves a method out changes no number of another, but for what belongs to the family: `family_size`, `p_holm`,
+`smallest_detectable` and `verdict`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from esgrad import markdown as md
+from esgrad.comparisons import LEVEL, holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
+from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets
+from esgrad.statistics import Interval, mean_interval
+from esgrad.suite import Suite
+
+ACCURACY, STEPS = "test accuracy", "steps"
+REFERENCE = ("logits", "independent", "raw")
+TARGETS = ("progress 0.90", "accuracy 0.90")
+FAMILY = ["experiment", "measure"]
+_COLUMNS = [
+    *(*COLUMNS, "reference", "reference_noise_variance", "measure", "target", "num_pairs", "censored"),
+    *("estimate", "low", "high", "p", "smallest_p", "family_size", "p_holm", "smallest_detectable", "verdict"),
+]
+_SAME = ["experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size", "num_samples"]
+_WORDS = {
+    ACCURACY: "Final test accuracy, method minus reference",
+    STEPS: "Steps (and so queries, at the same N and B) to {target}, method over reference",
+}
+
+
+def table(suite: Suite) -> pd.DataFrame:
+    """One row for each cell that has a reference, and measure."""
+    rows = [row for pair in _pairs(suite) for row in _measures(suite, *pair)]
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, "spread"])
+    judged = [_judged(family) for _, family in frame.groupby(FAMILY, sort=False)]
+    frame = pd.concat(judged) if judged else frame
+    return frame[_COLUMNS].reset_index(drop=True).astype({"num_samples": "Int64"})
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A paragraph and a table for each family."""
+    if frame.empty:
+        return "_No rows: no experiment has a method with noise at the logits, independent and raw, and another._\n"
+    return "\n".join(_family(rows) for _, rows in frame.groupby(FAMILY, sort=False))
+
+
+def _pairs(suite: Suite) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any], pd.DataFrame]]:
+    """Each cell that draws noise with its runs, and the reference's cell with its runs."""
+    reported = suite.reported
+    noisy = reported[(reported["noise"].fillna("") != "") & (reported["variance"] == "fixed")]
+    found = list(cells(suite, noisy))
+    references = [(cell, runs) for cell, runs in found if _named(runs) == REFERENCE]
+    for cell, runs in found:
+        alike = [(other, rows) for other, rows in references if all(other[key] == cell[key] for key in _SAME)]
+        same = [pair for pair in alike if pair[0]["noise_variance"] == cell["noise_variance"]]
+        if _named(runs) != REFERENCE and len(same or alike) == 1:
+            yield cell, runs, *(same or alike)[0]
+
+
+def _named(runs: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(runs[["space", "noise", "shaping"]].iloc[0])
+
+
+def _measures(
+    suite: Suite, cell: dict[str, Any], runs: pd.DataFrame, other: dict[str, Any], reference: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    named = {"reference": other["method"], "reference_noise_variance": other["noise_variance"]}
+    yield cell | named | {"measure": ACCURACY, "target": ""} | _accuracy(runs, reference)
+    levels = targets(suite, backprop(suite, cell))
+    target = next((target for target in TARGETS if target in levels), None)
+    if target is not None:
+        other_arrivals = arrivals(reference, levels[target]).add_suffix("_other")
+        costs = arrivals(runs, levels[target]).join(other_arrivals, how="inner")
+        yield cell | named | {"measure": STEPS, "target": target} | _steps(costs)
+
+
+def _accuracy(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+    own, other = (last_rows(rows).set_index("seed")["test_accuracy"] for rows in (runs, reference))
+    difference = (own - other).dropna().to_numpy()
+    return {"censored": 0, **_tested(difference, mean_interval(difference))}
+
+
+def _steps(costs: pd.DataFrame) -> dict[str, Any]:
+    pairs = (costs["steps"], costs["hit"], costs["steps_other"], costs["hit_other"])
+    censored = int((~(costs["hit"] & costs["hit_other"])).sum())
+    tested = _tested(log_ratios(*pairs), paired_ratio_interval(*pairs))
+    return {"censored": censored} | tested | ({"spread": np.nan} if censored else {})
+
+
+def _tested(differences: NDArray, interval: Interval) -> dict[str, Any]:
+    p, smallest = sign_flip(differences)
+    spread = differences.std(ddof=1) if len(differences) > 1 else np.nan
+    found = {"num_pairs": len(differences), **interval._asdict(), "p": p, "smallest_p": smallest}
+    return found | {"spread": spread, "verdict": np.sign(differences.sum())}
+
+
+def _judged(family: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a family with what belongs to the family."""
+    m, cost = len(family), family["measure"].iloc[0] == STEPS
+    adjusted = holm(family["p"])
+    words = {1.0: "worse", -1.0: "better"} if cost else {1.0: "better", -1.0: "worse"}
+    detectable = [
+        np.nan if np.isnan(spread) else smallest_detectable(spread, pairs, LEVEL / m)
+        for spread, pairs in zip(family["spread"], family["num_pairs"], strict=True)
+    ]
+    return family.assign(
+        family_size=m,
+        p_holm=adjusted,
+        smallest_detectable=np.exp(detectable) if cost else detectable,
+        verdict=family["verdict"].map(words).where(adjusted <= LEVEL, "cannot decide"),
+    )
+
+
+def _family(rows: pd.DataFrame) -> str:
+    experiment, measure = rows.iloc[0][FAMILY]
+    counts = rows["verdict"].value_counts()
+    verdicts = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("better", "worse", "cannot decide"))
+    what = _WORDS[measure].format(target=" or ".join(sorted(rows["target"].dropna().unique())))
+    title = f"**{experiment}.** {what} ({', '.join(rows['reference'].unique())}), paired by seed."
+    hopeless = int((rows["smallest_p"] * rows["family_size"] > LEVEL).sum())
+    alone = f" {hopeless} have too few differing pairs to reach 5 % unless others do first." if hopeless else ""
+    hidden = ["experiment", "measure", "target", "reference", "family_size", "low", "high"]
+    hidden += [column for column in COLUMNS[1:6] if rows[column].nunique() == 1]
+    hidden += [] if (rows["reference_noise_variance"] != rows["noise_variance"]).any() else ["reference_noise_variance"]
+    shown = rows.assign(estimate=list(map(_interval, rows["estimate"], rows["low"], rows["high"])))
+    return (
+        f"{title} A family of {len(rows)} tests: {verdicts}.{alone}\n\n"
+        f"{md.markdown(shown.drop(columns=hidden if rows['censored'].any() else [*hidden, 'censored']))}"
+    )
+
+
+def _interval(estimate: float, low: float, high: float) -> str:
+    """As `md.interval`; `< 0.4` where only an upper bound is known, nothing where not even that is."""
+    if estimate == 0 and low == 0:
+        return f"< {md.number(high)}" if np.isfinite(high) else ""
+    return "" if np.isinf(estimate) and low == 0 else md.interval(estimate, low, high)

@@ -1,0 +1,241 @@
+"""From cross-entropy to ranked noise at the parameters, one change a rung: costs, and what gradient noise predicts.
+
+A rung's `ratio` is of steps to the target, over those of the rung it `stands_on`, seed by seed (`ratio_interval`).
+`predicted` is that of the gradient noise, nothing fitted: a step of backprop's at which a method's relative noise is x
+(`esgrad.noise_scale`) and backprop's x₀ makes (1 + x)/(1 + x₀) steps of the method, so
+
+    S/S₀  =  mean over backprop's steps to the target of (1 + x)/(1 + x₀)         arXiv 1812.06162, equation 2.7
+
+with log (1 + x)/(1 + x₀) interpolated in log(1 + step) between the checkpoints; of two rungs, the quotient. The law is
+made for the same loss, small steps, SGD at the best rate at each noise; runs are Adam's at one rate each, and rungs
+may climb another objective: where it fails, more than noise has changed. Empty where no noise was measured.
+
+A rung is `slower` or `faster` than predicted where the prediction lies outside the interval, else `not contradicted`.
+A control, the exact mean plus Gaussian noise of its twin's covariance, stands on its twin: `alike` if both intervals,
+of the ratio and of the paired difference of test accuracies, lie within MARGIN and ACCURACY_MARGIN, `otherwise` if
+one of them reaches beyond its margin and excludes no difference, else `cannot decide`.
+"""
+
+from collections.abc import Iterator
+from itertools import starmap
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from esgrad import markdown as md
+from esgrad.runs import COLUMNS, TASK, UNITS, arrivals, backprop, cells, experiments, last_rows, twin
+from esgrad.runs import targets as levels
+from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, ratio_interval, wilson_interval
+from esgrad.suite import FIRST_TUNING_SEED, Suite
+
+TARGETS = ("progress 0.90", "progress 0.95")
+MARGIN, ACCURACY_MARGIN = 1.25, 0.01
+RUNGS: dict[Any, tuple[Any, str]] = {
+    "backprop": (None, "exact gradient of the cross-entropy"),
+    "log_smoothed": ("backprop", "of log p, p the smoothed accuracy"),
+    "smoothed": ("log_smoothed", "of p"),
+    ("logits", "independent", "maxrl"): ("log_smoothed", "log p from N samples: MaxRL"),
+    ("logits", "independent", "leave_one_out"): ("smoothed", "p from N samples, leave-one-out"),
+    ("logits", "independent", "raw"): (("logits", "independent", "leave_one_out"), "without the baseline: the lecture"),
+    ("logits", "mirrored", "raw"): (("logits", "independent", "raw"), "samples in mirrored pairs"),
+    ("batch", "mirrored", "raw"): (("logits", "mirrored", "raw"), "one fitness a batch"),
+    ("parameters", "mirrored", "raw"): (("batch", "mirrored", "raw"), "noise at the parameters"),
+    ("parameters", "mirrored", "centered_ranks"): (("parameters", "mirrored", "raw"), "fitness ranked"),
+}
+"""From the top: each rung, by an exact arm's name or (space, noise, shaping), what it stands on, what changes."""
+_ENDS = ("", "_low", "_high")
+_DEAD = ["dead_class_rate", "dead_class_low", "dead_class_high"]
+_COLUMNS = [
+    *(*COLUMNS, "stands_on", "control", "change", "target", "target_accuracy", "num_seeds", "hits", "censored"),
+    *(f"{unit}{end}" for unit in UNITS for end in _ENDS),
+    *_DEAD,
+    *("num_pairs", "ratio", "ratio_low", "ratio_high", "predicted", "verdict"),
+    *("ratio_to_backprop", "ratio_to_backprop_low", "ratio_to_backprop_high", "predicted_to_backprop"),
+    *("accuracy_difference", "accuracy_difference_low", "accuracy_difference_high"),
+]
+
+
+class Rung(NamedTuple):
+    """A cell on the ladder: its columns, its runs, what it is by RUNGS (a control: its twin), and whether a control."""
+
+    cell: dict[str, Any]
+    runs: pd.DataFrame
+    key: Any
+    control: bool
+
+
+def table(suite: Suite) -> pd.DataFrame:
+    """One row for each rung or control and target, from the top; of `ladder`, else `headline`, else the first there."""
+    reported = suite.reported
+    found = list(_rungs(suite, reported[reported["experiment"] == _experiment(suite)]))
+    rows = [row for rung in found for row in _rows(suite, rung, found)]
+    place = {key: index for index, key in enumerate(RUNGS)}
+    order = [place[rung.key] for rung in found for _ in _targets(suite, rung)]
+    frame = pd.DataFrame(rows, columns=_COLUMNS).assign(place=order)
+    frame = frame.sort_values([*TASK, "num_samples", "place", "control"], kind="stable", na_position="first")
+    return frame[_COLUMNS].reset_index(drop=True).astype({"num_samples": "Int64", "control": bool})
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """For each task and target the rungs; then the controls, with what they say."""
+    if frame.empty:
+        return "_No rows: no experiment has backprop and a rung beside it._\n"
+    parts = []
+    for (*task, target), rows in frame.groupby([*TASK, "target"], sort=False):
+        where = "{}, {}, K = {}, B = {}".format(*task)
+        level = f"{100 * float(target.split()[1]):g} % of backprop's progress"
+        parts.append(f"### {where}: {level}, accuracy {md.number(rows['target_accuracy'].iloc[0])}\n")
+        parts.append(_shown(rows[~rows["control"]]))
+        if rows["control"].any():
+            parts.append("Controls, over their twins:\n")
+            parts.append(_shown(rows[rows["control"]]))
+    return "\n".join(parts)
+
+
+def predicted_steps(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) -> float:
+    """How many times backprop's steps the noise asks for; frames with `step` and `relative_noise`, of a cell and of
+    backprop; `steps` are backprop's. NaN where no noise is known at a checkpoint on the way."""
+    both = noise.merge(reference, on="step", suffixes=("", "_reference")).sort_values("step")
+    if both.empty or not np.isfinite(steps):
+        return np.nan
+    at = both["step"].to_numpy(dtype=float)
+    log_ratio = (np.log1p(both["relative_noise"]) - np.log1p(both["relative_noise_reference"])).to_numpy(dtype=float)
+    on_the_way = at <= max(at[0], at[at >= steps].min(initial=np.inf)) if (at >= steps).any() else at >= 0
+    if np.isnan(log_ratio[on_the_way]).any():
+        return np.nan
+    walked = np.arange(max(1, round(steps)))
+    return float(np.exp(np.interp(np.log1p(walked), np.log1p(at[on_the_way]), log_ratio[on_the_way])).mean())
+
+
+def verdict_on_control(ratio: Interval, difference: Interval) -> str:
+    """What two intervals say of a control: `alike`, `otherwise` or `cannot decide` (see the module)."""
+    logs = Interval(*(np.log(value) for value in ratio))
+    judged = [_alike(logs, np.log(MARGIN)), _alike(difference, ACCURACY_MARGIN)]
+    if False in judged:
+        return "otherwise"
+    return "alike" if all(judged) else "cannot decide"
+
+
+def _alike(interval: Interval, margin: float) -> bool | None:
+    """Whether an interval lies within ±margin; None where it does not but may hold 0, or is not known."""
+    if np.isnan([interval.low, interval.high]).any():
+        return None
+    if -margin <= interval.low and interval.high <= margin:
+        return True
+    return None if interval.low <= 0 <= interval.high else False
+
+
+def _experiment(suite: Suite) -> str:
+    held = set(suite.records.loc[suite.records["method"] == "backprop", "experiment"].unique())
+    return next((name for name in ["ladder", "headline", *experiments(suite)] if name in held), "")
+
+
+def _rungs(suite: Suite, reported: pd.DataFrame) -> Iterator[Rung]:
+    for cell, runs in cells(suite, reported):
+        first = runs.iloc[0]
+        sampled = bool(first["noise"])
+        key = (first["space"], first["noise"], first["shaping"]) if sampled else cell["method"]
+        judged = cell["method"] == "backprop" or cell["blackbox"] == "zero_one"
+        if key in RUNGS and judged and first["variance"] == "fixed":
+            yield Rung(cell, runs, key, twin(cell["method"]) is not None)
+
+
+def _targets(suite: Suite, rung: Rung) -> dict[str, float]:
+    found = levels(suite, backprop(suite, rung.cell))
+    return {target: found[target] for target in TARGETS if target in found}
+
+
+def _rows(suite: Suite, rung: Rung, found: list[Rung]) -> Iterator[dict[str, Any]]:
+    below = _below(rung, found)
+    reference = backprop(suite, rung.cell)
+    start = Rung(
+        rung.cell | {"method": "backprop"}, reference[reference["seed"] < FIRST_TUNING_SEED], "backprop", False
+    )
+    finished = last_rows(rung.runs).query("status != 'diverged'")
+    dead = wilson_interval(int((finished["dead_classes"] > 0).sum()), len(finished))
+    difference = _accuracy_difference(rung, below)
+    for target, accuracy in _targets(suite, rung).items():
+        arrived = arrivals(rung.runs, accuracy)
+        hits, first = arrived["hit"], arrivals(start.runs, accuracy)
+        costs = [cost_interval(arrived[unit], hits) if arrived[unit].notna().all() else NOTHING for unit in UNITS]
+        needed = cost_interval(first["steps"], first["hit"]).estimate
+        predicted = _predicted(suite, rung, needed)
+        ratio, pairs, expected = NOTHING, 0, np.nan
+        if below is not None:
+            ratio, pairs = _ratio(arrived, arrivals(below.runs, accuracy))
+            expected = 1.0 if rung.control else predicted / _predicted(suite, below, needed)
+        to_backprop, _ = _ratio(arrived, first)
+        change = f"control: {rung.cell['method'].removeprefix(str(twin(rung.cell['method'])) + '_')}"
+        numbers = [
+            *(below.cell["method"] if below else "", rung.control, change if rung.control else RUNGS[rung.key][1]),
+            *(target, accuracy, len(arrived), int(hits.sum()), int((~hits).sum())),
+            *(value for cost in costs for value in cost),
+            *dead,
+            *(pairs, *ratio, expected, _verdict(rung, ratio, expected, difference)),
+            *(*to_backprop, predicted, *difference),
+        ]
+        yield rung.cell | dict(zip(_COLUMNS[len(COLUMNS) :], numbers, strict=True))
+
+
+def _below(rung: Rung, found: list[Rung]) -> Rung | None:
+    """What a rung stands on, the nearest that was run: of its task, at its N or without one; at its t, if that is
+    there; a control on its twin."""
+    key = rung.key if rung.control else RUNGS[rung.key][0]
+    while key is not None:
+        there = [other for other in found if other.key == key and not other.control and _beside(rung, other)]
+        if there:
+            return min(there, key=lambda other: other.cell["noise_variance"] != rung.cell["noise_variance"])
+        key = RUNGS[key][0]
+    return None
+
+
+def _beside(rung: Rung, other: Rung) -> bool:
+    same_task = all(rung.cell[column] == other.cell[column] for column in TASK)
+    return same_task and (pd.isna(other.cell["num_samples"]) or other.cell["num_samples"] == rung.cell["num_samples"])
+
+
+def _ratio(runs: pd.DataFrame, reference: pd.DataFrame) -> tuple[Interval, int]:
+    """Steps over the reference's, seed by seed, and the seeds in which the reference arrived."""
+    pairs = runs.join(reference.add_suffix("_below"), how="inner")
+    ratio = ratio_interval(pairs["steps"], pairs["hit"], pairs["steps_below"], pairs["hit_below"])
+    return ratio, int(pairs["hit_below"].sum())
+
+
+def _accuracy_difference(rung: Rung, below: Rung | None) -> Interval:
+    """Of final test accuracies, seed by seed; a seed in which either diverged is left out."""
+    if below is None:
+        return NOTHING
+    ends = [last_rows(each.runs).set_index("seed")["test_accuracy"].astype(float) for each in (rung, below)]
+    return mean_interval((ends[0] - ends[1]).dropna())
+
+
+def _predicted(suite: Suite, rung: Rung, steps: float) -> float:
+    """Steps over backprop's, as the gradient noise has it; of a control its twin's."""
+    noise = suite.noise_scale[(suite.noise_scale[TASK] == [rung.cell[column] for column in TASK]).all(axis=1)]
+    noise = noise[noise["experiment"] == rung.cell["experiment"]]
+    method = twin(rung.cell["method"]) or rung.cell["method"]
+    own = noise[(noise["method"] == method) & (noise["blackbox"] == rung.cell["blackbox"])]
+    for column in ("num_samples", "noise_variance"):
+        own = own[own[column].isna() if pd.isna(rung.cell[column]) else own[column] == rung.cell[column]]
+    return predicted_steps(own, noise[noise["method"] == "backprop"], steps)
+
+
+def _verdict(rung: Rung, ratio: Interval, expected: float, difference: Interval) -> str:
+    if rung.control:
+        return verdict_on_control(ratio, difference)
+    if np.isnan([expected, ratio.low]).any():
+        return ""
+    return "slower" if ratio.low > expected else "faster" if ratio.high < expected else "not contradicted"
+
+
+def _shown(frame: pd.DataFrame) -> str:
+    """The rows with each interval in one column, without what the heading says."""
+    shown = frame[["num_samples", "method", "stands_on", "change", "num_seeds", "hits"]].copy()
+    shown["dead_class_rate"] = list(starmap(md.interval, frame[_DEAD].to_numpy(dtype=float)))
+    for name in [*UNITS, "ratio"]:
+        shown[name] = list(starmap(md.interval, frame[[f"{name}{end}" for end in _ENDS]].to_numpy(dtype=float)))
+    shown[["predicted", "verdict"]] = frame[["predicted", "verdict"]]
+    for name in ["ratio_to_backprop", "accuracy_difference"]:
+        shown[name] = list(starmap(md.interval, frame[[f"{name}{end}" for end in _ENDS]].to_numpy(dtype=float)))
+    return md.markdown(shown)

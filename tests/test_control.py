@@ -1,0 +1,178 @@
+"""A control has its estimator's mean and covariance and nothing else of it, and is known by its name alone."""
+
+from math import nan, sqrt
+
+import pytest
+import torch
+from torch import Tensor
+
+from esgrad import config, costs, menu, sources, streams, theory
+from esgrad.controls import gaussian
+from esgrad.runs import twin
+from tests import running
+from tests.estimating import COPIES, EACH_SHAPING, LOGITS, TARGETS, TWO_VARIANCES, N, estimates, hits, refusal
+
+HAS_TWIN = ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score")
+EACH_TWIN = pytest.mark.parametrize("shaping", HAS_TWIN)
+
+
+def controls(shaping: str, variance: float, copies: int = COPIES // 4) -> Tensor:
+    """Independent gradients [copies, E, K] of the control at LOGITS."""
+    logits, targets = (part.repeat(copies, *[1] * (part.ndim - 1))[None] for part in (LOGITS, TARGETS))
+    normals = streams.normals([0], streams.Role.NOISE, 1, N, N + 1, *logits.shape[1:])[:, 0]
+    found = gaussian.gradient(shaping, logits, targets, torch.tensor([variance]), N, normals)
+    return found[0].unflatten(0, (copies, -1)).double()
+
+
+def law(shaping: str, variance: float) -> tuple[Tensor, Tensor]:
+    return theory.mean_and_covariance(shaping, LOGITS, TARGETS, variance, N)
+
+
+def assert_moments(draws: Tensor, mean: Tensor, covariance: Tensor) -> None:
+    """Mean and covariance of draws [n, E, K] within 5 standard errors, component by component."""
+    away = draws - mean
+    for found, expected in ((draws, mean), (away[..., :, None] * away[..., None, :], covariance)):
+        error = found.std(0) / sqrt(len(found))
+        excess = (found.mean(0) - expected).abs() - 5 * error - 1e-6 * expected.abs().max()
+        assert (excess <= 0).all()
+
+
+@EACH_TWIN
+@TWO_VARIANCES
+def test_a_control_has_the_mean_and_the_covariance_of_the_law(shaping: str, variance: float) -> None:
+    assert_moments(controls(shaping, variance), *law(shaping, variance))
+
+
+@EACH_TWIN
+@TWO_VARIANCES
+def test_its_estimator_has_them_too(shaping: str, variance: float) -> None:
+    assert_moments(estimates("independent", shaping, hits(), LOGITS, variance), *law(shaping, variance))
+
+
+@EACH_TWIN
+def test_its_noise_is_gaussian_and_its_estimators_is_not(shaping: str) -> None:
+    """Along the target's logit, kurtosis 3 within 5 standard errors, √(24/n); a few samples have another."""
+    _, covariance = law(shaping, 1.0)
+    for draws, gaussian_noise in (
+        (controls(shaping, 1.0), True),
+        (estimates("independent", shaping, hits(), LOGITS, 1.0), False),
+    ):
+        away = (draws - draws.mean(0))[:, 0, 3] / covariance[0, 3, 3].sqrt()
+        assert (abs(float(away.pow(4).mean()) - 3) < 5 * sqrt(24 / len(away))) == gaussian_noise
+
+
+@EACH_TWIN
+@TWO_VARIANCES
+def test_the_mean_is_what_the_shaping_says_it_expects(shaping: str, variance: float) -> None:
+    noise = menu.load("noises", "independent")
+    arguments = LOGITS[None].double(), TARGETS[None], torch.tensor([variance], dtype=torch.float64)
+    mean, _ = law(shaping, variance)
+    for example, p in enumerate(menu.load("exact", "smoothed").value(*arguments)[0].tolist()):
+        arm, factor = menu.load("shapings", shaping).expects(noise, p, N)
+        exact = menu.load("exact", arm).gradient(*arguments)[0, example]
+        torch.testing.assert_close(mean[example], factor * exact, rtol=1e-6, atol=0)
+
+
+@EACH_TWIN
+@pytest.mark.parametrize("ahead", [-300.0, -40.0, 0.0, 40.0, 300.0])
+def test_far_ahead_and_far_behind_the_noise_is_finite_and_of_the_laws_size(shaping: str, ahead: float) -> None:
+    copies = 2000
+    logits = torch.zeros(1, copies, 4)
+    logits[..., 1] = ahead
+    targets = torch.ones(1, copies, dtype=torch.int64)
+    normals = streams.normals([0], streams.Role.NOISE, 1, N, N + 1, copies, 4)[:, 0]
+    found = gaussian.gradient(shaping, logits, targets, torch.tensor([1.0]), N, normals)[0].double()
+    mean, covariance = theory.mean_and_covariance(shaping, logits[0, :1], targets[0, :1], 1.0, N)
+    assert torch.isfinite(found).all()
+    square = (found - mean).square().sum(-1)
+    away = square.mean() - covariance[0].trace()
+    assert abs(float(away)) <= 5 * float(square.std()) / sqrt(copies) + 1e-30
+
+
+@EACH_SHAPING
+def test_every_shaping_with_a_covariance_law_has_a_control_and_no_other(shaping: str) -> None:
+    known = theory.has_law("independent", shaping) and shaping in theory.WEIGHTS
+    assert (gaussian.refuses("logits", "independent", shaping, "zero_one", 10) is None) == known
+    assert known or refusal("independent", shaping, 1) is not None or shaping not in HAS_TWIN
+
+
+REFUSED = {
+    "space": {"space": "parameters", "noise": "mirrored"},
+    "noise": {"noise": "mirrored"},
+    "blackbox": {"blackbox": "cross_entropy", "shaping": "leave_one_out"},
+    "K": {"logit_dim": 101},
+    "rule": {"variance": "hit_rate"},
+}
+
+
+@pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
+def test_where_there_is_no_covariance_law_the_cell_is_skipped_with_the_reason(changes: dict) -> None:
+    ((_, _, reason),) = running.job(**changes, control="gaussian").cells()
+    assert reason is not None
+    assert any(str(value) in reason for value in changes.values())
+    ((_, _, reason),) = running.job(**changes).cells()
+    assert reason is None
+
+
+@EACH_TWIN
+def test_a_run_alone_equals_the_same_run_in_a_stack_to_the_bit(digits, shaping: str) -> None:
+    job = running.job(control="gaussian", shaping=shaping, model="mlp")
+    stack = running.run(job, digits)
+    alone = running.run(job, digits, groups=[running.GROUPS[1]], seeds=(1,))
+    assert running.text(running.of_run(stack, 1, running.GROUPS[1])) == running.text(alone)
+
+
+def test_another_seed_and_another_shaping_give_another_run(digits) -> None:
+    rows = [running.run(running.job(control="gaussian", shaping=name), digits) for name in ("raw", "maxrl")]
+    ends = {(row["seed"], row["validation_accuracy"]) for part in rows for row in part if row["step"] == 10}
+    assert len(ends) > 2
+    assert running.text(rows[0]) != running.text(running.run(running.job(), digits)), "its twin draws samples"
+
+
+def test_its_costs_are_counted_as_its_twins_and_it_draws_one_number_for_each_of_the_points(digits) -> None:
+    job, control = running.job(), running.job(control="gaussian")
+    ends = [[row for row in running.run(each, digits) if row["step"] == 10][-1] for each in (job, control)]
+    for unit in costs.Costs._fields:
+        assert ends[0][unit] == ends[1][unit] != nan
+    assert job.draws(8) == 8 * control.draws(8)
+
+
+def test_its_sources_are_the_controls_and_the_laws_and_those_of_others_are_not() -> None:
+    def names(job):
+        return {path.relative_to(menu.PACKAGE).as_posix() for path in sources.of_job(job)}
+
+    assert {"controls/gaussian.py", "theory.py", "curvature.py"} <= names(running.job(control="gaussian"))
+    assert not {"controls/gaussian.py", "theory.py", "curvature.py"} & names(running.job())
+
+
+LECTURE = {"space": "logits", "noise": "independent", "shaping": "raw", "blackbox": "zero_one"}
+
+
+def suite(**methods: dict) -> dict:
+    experiment = {"dataset": "digits", "methods": list(methods), "max_steps": 10}
+    return {"name": "test", "methods": methods, "experiments": {"ladder": experiment}}
+
+
+def test_a_control_named_after_a_method_of_the_same_settings_is_accepted() -> None:
+    made = config.jobs(config.validated(suite(lecture=LECTURE, lecture_gaussian=LECTURE | {"control": "gaussian"})))
+    assert [job.control for job in made] == [None, "gaussian"]
+    assert [twin(job.method) for job in made] == [None, "lecture"]
+
+
+WRONG = {
+    "no twin": (suite(lecture_gaussian=LECTURE | {"control": "gaussian"}), "methods.lecture_gaussian is a control"),
+    "another name": (suite(lecture=LECTURE, twin=LECTURE | {"control": "gaussian"}), "methods.twin is a control"),
+    "other settings": (
+        suite(lecture=LECTURE, lecture_gaussian=LECTURE | {"control": "gaussian", "shaping": "maxrl"}),
+        "methods.lecture_gaussian is a control",
+    ),
+    "unknown": (suite(lecture=LECTURE, a=LECTURE | {"control": "gausian"}), "Did you mean 'gaussian'"),
+    "of an exact arm": (suite(backprop={"exact": "backprop", "control": "gaussian"}), "both exact and control"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG.values(), ids=WRONG)
+def test_a_control_that_stands_for_nothing_is_refused_in_one_line(wrong: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        config.validated(wrong)
+    assert "\n" not in str(error.value)

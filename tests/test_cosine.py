@@ -1,0 +1,207 @@
+"""The expected cosine, the samples it takes and the number of hits behind both, against estimates and exact sums."""
+
+import math
+import time
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+from torch import Tensor
+
+from esgrad.binomial import hits
+from esgrad.curvature import hessian
+from esgrad.quadrature import log_probability_and_gradient
+from esgrad.theory import (
+    Place,
+    baseline_variance,
+    gradient_variance,
+    mean_cosine,
+    place,
+    samples_needed,
+    squared_cosine,
+)
+from tests.drawing import DIRECTED, EACH_CASE, PAIRS, TARGET, TWO_SIGMAS, Case, assert_mean, drawn, lead, scattered
+
+# The hits
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 7, 60, 200, 5_000, 10**6])
+@pytest.mark.parametrize("p", [1e-9, 1e-3, 0.05, 0.3, 0.5, 0.8, 1 - 1e-7])
+def test_means_over_the_hits_are_those_of_the_binomial(p: float, num_samples: int) -> None:
+    r, s, weight = hits(
+        torch.tensor(p, dtype=torch.float64).log(), torch.tensor(1 - p, dtype=torch.float64), num_samples
+    )
+    reach = 12 * math.sqrt(num_samples * p * (1 - p)) + 30
+    counts = np.arange(max(0, int(num_samples * p - reach)), min(num_samples, int(num_samples * p + reach)) + 1)
+    chance = binom.pmf(counts, num_samples, p)
+    seen = counts > 0
+    want = [
+        (chance[seen] / counts[seen]).sum(),
+        num_samples * p,
+        num_samples * p * (1 - p),
+        (np.sqrt(counts * (num_samples - counts)) * chance).sum(),
+    ]
+    got = [
+        (weight * torch.where(r > 0, 1 / r, 0.0)).sum(),
+        (weight * r).sum(),
+        (weight * (r - num_samples * p) ** 2).sum(),
+        (weight * (r * s).sqrt()).sum(),
+    ]
+    assert [float(value) for value in got] == pytest.approx(want, rel=1e-7)
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.3, 0.999])
+def test_a_thousand_million_samples_are_no_harder(p: float) -> None:
+    n = 1e9
+    r, _, weight = hits(torch.tensor(p, dtype=torch.float64).log(), torch.tensor(1 - p, dtype=torch.float64), n)
+    assert (weight * r).sum().item() == pytest.approx(n * p, rel=1e-9)
+    assert (weight * (r - n * p) ** 2).sum().item() == pytest.approx(n * p * (1 - p), rel=1e-7)
+    mean, variance = n * p, n * p * (1 - p)
+    skew = variance * (1 - 2 * p)
+    series = 1 / mean + variance / mean**3 - skew / mean**4 + 3 * variance**2 / mean**5
+    assert (weight / r.clamp(min=1)).sum().item() == pytest.approx(series, rel=1e-7)
+
+
+@pytest.mark.parametrize("p", [0.01, 0.4, 0.6, 0.99])
+def test_the_mean_hits_go_through_whole_numbers_of_samples_without_a_jump(p: float) -> None:
+    log_p, miss = torch.tensor(p, dtype=torch.float64).log(), torch.tensor(1 - p, dtype=torch.float64)
+
+    def mean(n: float) -> float:
+        r, s, weight = hits(log_p, miss, n)
+        return float((weight * r / (r + 1) * (s + 1).sqrt()).sum())
+
+    for whole in (2.0, 5.0, 100.0):
+        assert [mean(whole - 1e-9), mean(whole + 1e-9)] == pytest.approx([mean(whole)] * 2, rel=1e-6)
+
+
+# The cosine
+
+
+ANYWHERE = 0.12  # what `squared_cosine` promises of its relative error however few the hits
+
+
+def bound(noise: str, shaping: str, at: Place, num_samples: int) -> float:
+    """What `squared_cosine` promises of its relative error, by the hits (misses, pairs) that are expected."""
+    rarest = num_samples * min(at.probability.item(), at.miss.item())
+    hit = num_samples * at.probability.item()
+    expected = hit if shaping in ("raw", "success") else rarest
+    if noise == "mirrored":
+        expected = hit * at.single_share.item()
+    return 0.015 if expected >= 32 else 0.04 if expected >= 8 else ANYWHERE
+
+
+@EACH_CASE
+def test_estimates_point_as_well_as_the_law_says(case: Case) -> None:
+    _, exact = log_probability_and_gradient(case.logits, TARGET, case.sigma)
+    exact = exact / exact.norm()
+    for pair, estimates in drawn(case).items():
+        square = estimates.square().sum(-1)
+        cosines = torch.where(square > 0, estimates @ exact / square.sqrt(), 0.0)
+        promise = bound(*pair, case.place, case.num_samples)
+        for draws, law in [(cosines.square(), squared_cosine), (cosines, mean_cosine)]:
+            expected = law(*pair, case.place, case.num_samples)
+            allowed = 0.04 if law is mean_cosine and promise == ANYWHERE else promise * expected
+            assert_mean(draws, expected, allowed)
+
+
+def first_sample(logits: Tensor, sigma: float) -> tuple[float, float]:
+    """E cos² and E cos of raw at N = 1, exactly: E[(v̂·q)²/|q|² f] = ∫ E[(v̂·q)² e^{−s|q|²} f] ds.
+
+    e^{−s|q|²} turns noise of variance t into noise of 1/(1/t + 2s). E cos is ∫ E[v̂·q e^{−s|q|²} f] ds/√(πs).
+    """
+    _, slope = log_probability_and_gradient(logits, TARGET, sigma)
+    direction = slope / slope.norm()
+    s = torch.arange(-30.0, 18.0, 0.25, dtype=torch.float64).exp() / sigma**2
+    narrow = 1 / (1 / sigma**2 + 2 * s)
+    copies, targets = logits.expand(len(s), -1), TARGET.expand(len(s))
+    log_p, slopes = log_probability_and_gradient(copies, targets, narrow.sqrt())
+    bend = torch.einsum("j,ejk,k->e", direction, hessian(copies, targets, narrow.sqrt()), direction)
+    share = 0.25 * (narrow / sigma**2) ** (len(logits) / 2) * log_p.exp()
+    square = (s * share * (narrow + narrow**2 * bend)).sum()
+    return float(square), float((s.sqrt() * share * narrow * (slopes @ direction)).sum() / math.sqrt(math.pi))
+
+
+@TWO_SIGMAS
+@pytest.mark.parametrize("num_logits", [2, 3, 10, 100])
+@pytest.mark.parametrize("gap", [-1.5, 0.0, 1.0, 2.0])
+def test_the_first_sample_points_as_the_law_says(num_logits: int, gap: float, sigma: float) -> None:
+    logits = sigma * torch.randn(num_logits, generator=torch.Generator().manual_seed(num_logits), dtype=torch.float64)
+    logits[0] = logits[1:].max() + gap * sigma
+    at = place(logits, TARGET, sigma**2)
+    square, mean = first_sample(logits, sigma)
+    assert squared_cosine("independent", "raw", at, 1).item() == pytest.approx(square, rel=ANYWHERE)
+    assert mean_cosine("independent", "raw", at, 1).item() == pytest.approx(mean, abs=0.04)
+
+
+def variance_along(shaping: str, noise: str, at: Place, n: float) -> Tensor:
+    """v̂ᵀ Var g v̂ of raw and leave_one_out at large N, and of mirrored raw."""
+    p, t, square = at.probability, at.variance, at.gradient_square
+    if noise == "mirrored":
+        return (p * at.single_share * at.single_along / t - 2 * square) / n
+    of_all, of_hits = 1 / t, p / t + p * at.along  # E(v̂·q)²/t², also of the hits only
+    b = p if shaping == "leave_one_out" else 0.0
+    return ((1 - 2 * b) * of_hits + b**2 * of_all - square) / n
+
+
+@pytest.mark.parametrize(("noise", "shaping"), DIRECTED)
+def test_many_samples_need_no_correction(noise: str, shaping: str) -> None:
+    alike = {"success": "raw", "maxrl": "leave_one_out", "centered_ranks": "leave_one_out", "z_score": "leave_one_out"}
+    plain = "raw" if noise == "mirrored" else alike.get(shaping, shaping)
+    for num_logits, gap in product((2, 10, 1000), (-1.0, 0.0, 2.0)):
+        at = lead(gap, num_logits)
+        for n in (1e9, 1e12):
+            across = gradient_variance(noise, plain, at, n) - variance_along(plain, noise, at, n)
+            angle = (across / at.gradient_square).item()
+            assert 1 - squared_cosine(noise, shaping, at, n).item() == pytest.approx(angle / (1 + angle), rel=1e-3)
+
+
+@pytest.mark.parametrize(("noise", "shaping"), DIRECTED)
+@pytest.mark.parametrize("cosine", [0.2, 0.5, 0.9, 0.99])
+def test_the_samples_needed_give_the_cosine_that_was_asked_for(noise: str, shaping: str, cosine: float) -> None:
+    fewest = 2 if noise == "mirrored" or shaping not in ("raw", "success") else 1
+    for num_logits, gap in product((2, 3, 10, 1000), (-2.0, 0.0, 1.0, 3.0)):
+        at = lead(gap, num_logits)
+        n = samples_needed(noise, shaping, at, cosine)
+        got = squared_cosine(noise, shaping, at, n).item()
+        assert got == pytest.approx(cosine**2, rel=1e-6) if n > fewest else got >= cosine**2 and n == fewest
+        n = samples_needed(noise, shaping, at, cosine, of_mean=True)
+        got = mean_cosine(noise, shaping, at, n).item()
+        assert got == pytest.approx(cosine, rel=1e-6) if n > fewest else got >= cosine and n == fewest
+
+
+@pytest.mark.parametrize("num_logits", [2, 10, 100, 10_000])
+@pytest.mark.parametrize("gap", [-30.0, -8.0, 8.0, 30.0])
+def test_nothing_breaks_thirty_sigma_away(num_logits: int, gap: float) -> None:
+    at = lead(gap, num_logits)
+    assert all(torch.isfinite(torch.as_tensor(field)) for field in at)
+    for pair in PAIRS:
+        assert gradient_variance(*pair, at, 16) >= 0
+        assert 0 <= squared_cosine(*pair, at, 16) <= 1
+        assert samples_needed(*pair, at, 0.9) >= 1
+    needed = samples_needed("independent", "leave_one_out", at, 0.9)
+    relative = baseline_variance(at, at.probability, 1) / at.probability  # |∇p|² may be too small for a float64
+    ratio = relative / (at.probability * at.log_gradient_square)
+    assert 0.2 < needed.item() / (0.81 / 0.19 * ratio.item()) < 1.01  # fewer where the first hit says it all
+
+
+def test_laws_broadcast_over_examples_and_numbers_of_samples() -> None:
+    logits, targets = scattered(150, 4, 1.0)
+    at, samples = place(logits, targets, 1.0), torch.tensor([[2.0], [30.0]])
+    together = squared_cosine("independent", "maxrl", at, samples)
+    assert together.shape == gradient_variance("independent", "maxrl", at, samples).shape == (2, 150)
+    alone = at.map(lambda field: field[77])
+    assert together[1, 77].item() == pytest.approx(squared_cosine("independent", "maxrl", alone, 30).item(), rel=1e-9)
+    needed = samples_needed("independent", "maxrl", at, torch.tensor([[0.5], [0.9]]))
+    assert needed[0, 77].item() == pytest.approx(samples_needed("independent", "maxrl", alone, 0.5).item(), rel=1e-6)
+
+
+def test_an_answer_at_ten_thousand_classes_takes_no_time() -> None:
+    at = lead(1.0, 10_000)
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        samples_needed("independent", "maxrl", at, 0.5)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.05

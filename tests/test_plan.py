@@ -1,0 +1,413 @@
+"""The planner: what papers measured, what simulation says on networks it has not seen, and its own inverse."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import esgrad
+from esgrad import cli, estimator, plan_words, price, theory
+
+PAIRS = estimator.with_laws()
+HUMAN_PARAMETERS = 3_274_634  # of the network of arXiv 1712.06564
+
+
+# Noise at the parameters
+
+
+def test_it_retrodicts_the_correlations_measured_on_a_network_of_3_million_parameters():
+    """Zhang, Clune & Stanley, arXiv 1712.06564: 3.9 % at 10,000 offspring, "approximately 274,000" for 20 %."""
+    found = esgrad.plan(parameters=HUMAN_PARAMETERS, num_samples=10_000)
+    assert round(found["cosine"], 3) == 0.039
+    assert found["pairs"] == 5_000, "both signs are offspring"
+    needed = esgrad.plan(parameters=HUMAN_PARAMETERS, cosine=0.2)
+    assert needed["num_samples"] == 272_888
+    assert needed["num_samples"] == pytest.approx(274_000, rel=0.01)
+    assert (needed["noise"], needed["shaping"]) == ("mirrored", "raw")
+
+
+def test_ranks_cost_one_pair_in_twenty():
+    raw, ranks = (esgrad.plan(parameters=10**6, cosine=0.3, shaping=shaping) for shaping in ("raw", "centered_ranks"))
+    assert raw["num_samples"] / ranks["num_samples"] == pytest.approx(3 / math.pi, rel=1e-4)
+
+
+@pytest.mark.parametrize(("count", "samples"), [(3, 6), (40, 30)])
+def test_the_law_at_the_parameters_is_that_of_a_linear_fitness(count, samples):
+    slope = torch.arange(1.0, count + 1).double()
+    epsilon = torch.randn(20_000, samples // 2, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    estimates = (2 / samples) * torch.einsum("rnd,rn->rd", epsilon, epsilon @ slope)
+    cosines = torch.nn.functional.cosine_similarity(estimates, slope[None])
+    found = esgrad.plan(parameters=count, num_samples=samples)
+    assert abs(cosines.mean() - found["cosine"]) < 5 * cosines.std() / len(cosines) ** 0.5
+    assert cosines.square().mean().sqrt() == pytest.approx(found["rms_cosine"], rel=0.01)
+    variance = estimates.var(0).sum() / slope.square().sum()
+    assert variance == pytest.approx(found["gradient_variance"], rel=0.05)
+
+
+# Noise at the logits
+
+
+@pytest.mark.parametrize(("num_logits", "ratio"), [(100, 1.57e3), (1000, 9.51e4)])
+def test_at_the_start_n_is_the_closed_form(num_logits, ratio):
+    found = esgrad.plan(logit_dim=num_logits, cosine=0.5)
+    assert found["num_samples"] == pytest.approx(ratio / 3, rel=3 / num_logits), "c²/(1 − c²) V/|∇|², but for small K"
+    assert found["relative_variance"] * found["num_samples"] == pytest.approx(theory.level_ratio(num_logits))
+
+
+@pytest.mark.parametrize("cosine", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
+def test_n_is_whole_allowed_and_the_smallest_that_does(pair, cosine):
+    asked = dict(zip(("noise", "shaping"), pair, strict=True))
+    logits = torch.tensor([[0.0, 1.0, -1.0, 0.5], [3.0, 0.0, 1.0, 0.0], [0.0, 2.0, 2.0, 0.0]])
+    for problem in ({"logit_dim": 10}, {"logits": logits, "targets": torch.tensor([0, 0, 3])}):
+        found = esgrad.plan(**problem, **asked, cosine=cosine)
+        count = found["num_samples"]
+        assert isinstance(count, int)
+        of = estimator.Estimator(*pair)
+        assert of.refuses(count, 10) is None
+        assert esgrad.plan(**problem, **asked, num_samples=count)["cosine"] == found["cosine"] >= cosine
+        fewer = count - (2 if pair[0] == "mirrored" else 1)
+        if fewer >= of.allowed(1, 10):
+            assert esgrad.plan(**problem, **asked, num_samples=fewer)["cosine"] < cosine
+
+
+@pytest.mark.parametrize("shaping", ["raw", "centered_ranks"])
+def test_n_at_the_parameters_is_even_and_the_smallest_that_does(shaping):
+    for count, cosine in [(2, 0.9), (1000, 0.05), (28_938, 0.681)]:
+        found = esgrad.plan(parameters=count, cosine=cosine, shaping=shaping)
+        assert found["num_samples"] % 2 == 0
+        assert found["cosine"] >= cosine
+        if found["num_samples"] > 2:
+            fewer = esgrad.plan(parameters=count, num_samples=found["num_samples"] - 2, shaping=shaping)
+            assert fewer["cosine"] < cosine
+
+
+def test_only_the_logits_in_units_of_sigma_matter():
+    logits, targets = torch.randn(5, 7, generator=torch.Generator().manual_seed(1)).double(), torch.arange(5)
+    once, scaled = (
+        esgrad.plan(logits=logits * c, targets=targets, noise_variance=c * c, shaping="leave_one_out") for c in (1, 4)
+    )
+    assert once["num_samples"] == scaled["num_samples"]
+    assert once["gradient_variance"] == pytest.approx(16 * scaled["gradient_variance"])
+    assert scaled["best_noise_variance"] == pytest.approx(16 * once["best_noise_variance"], rel=0.1)
+
+
+def test_the_t_it_recommends_needs_no_more_samples_than_others():
+    logits, targets = torch.randn(6, 10, generator=torch.Generator().manual_seed(2)) * 3, torch.arange(6)
+    found = esgrad.plan(logits=logits, targets=targets)
+    assert found["best_num_samples"] <= found["num_samples"]
+    for factor in (0.03, 30):
+        variance = factor * found["best_noise_variance"]
+        other = esgrad.plan(logits=logits, targets=targets, noise_variance=variance)
+        assert found["best_num_samples"] <= 1.1 * other["num_samples"]
+
+
+def test_quantiles_are_of_the_examples():
+    logits = torch.tensor([[0.0, 0.0, 0.0]] * 3 + [[2.0, 0.0, 0.0]])
+    found = esgrad.plan(logits=logits, targets=torch.tensor([0, 1, 2, 0]), cosine=0.9)
+    alone = esgrad.plan(logit_dim=3, cosine=0.9)
+    assert math.ceil(found["num_samples_quantiles"]["0.5"]) == alone["num_samples"]
+    assert found["num_samples_quantiles"]["0.9"] > alone["num_samples"]
+    same = esgrad.plan(logit_dim=3, num_samples=found["num_samples"])
+    assert found["cosine_quantiles"]["0.75"] == pytest.approx(same["cosine"], rel=1e-3)
+
+
+# Networks it has not seen
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Logits [48, 10] and targets of a small network on digits before, in and after a training of its own."""
+    images, labels = load_digits(return_X_y=True)
+    images, labels = torch.from_numpy(images).float() / 16, torch.from_numpy(labels).long()
+    generator = torch.Generator().manual_seed(7)
+    weights = [torch.randn(64, 32, generator=generator) / 8, torch.randn(32, 10, generator=generator) / 32**0.5]
+    weights = [weight.requires_grad_() for weight in weights]
+    optimizer = torch.optim.Adam(weights, lr=0.01)
+    found = {}
+    for step in range(201):
+        logits = (images @ weights[0]).relu() @ weights[1]
+        if step in (0, 20, 200):
+            found[{0: "start", 20: "half", 200: "trained"}[step]] = logits[:48].detach(), labels[:48]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits[100:], labels[100:]).backward()
+        optimizer.step()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "noise", "shaping", "variance", "cosine"),
+    [
+        ("start", "independent", "raw", 1.0, 0.5),
+        ("start", "independent", "leave_one_out", 0.25, 0.8),
+        ("half", "independent", "raw", 1.0, 0.5),
+        ("half", "independent", "maxrl", 4.0, 0.5),
+        ("half", "mirrored", "raw", 1.0, 0.7),
+        ("trained", "independent", "raw", 16.0, 0.5),
+        ("trained", "independent", "leave_one_out", 16.0, 0.7),
+        ("trained", "independent", "success", 16.0, 0.4),
+        ("trained", "mirrored", "raw", 16.0, 0.6),
+    ],
+)
+def test_on_networks_it_has_not_seen_cosine_and_variance_are_as_planned(
+    networks, stage, noise, shaping, variance, cosine
+):
+    logits, targets = (part.double() if part.is_floating_point() else part for part in networks[stage])
+    named = {"noise": noise, "shaping": shaping, "noise_variance": variance}
+    found = esgrad.plan(logits=logits, targets=targets, cosine=cosine, **named)
+    count = found["num_samples"]
+    assert count < 5_000, "else the measurement is long"
+    draws = max(100, min(400, 40_000 // count))  # as so many batches, whose noise is their own
+    drawn = esgrad.es_gradient(
+        logits.repeat(draws, 1), targets.repeat(draws), num_samples=count, seed=3, step=0, **named
+    ).view(draws, *logits.shape)
+    _, exact = esgrad.exact_gradient(logits, targets, variance)
+    cosines = torch.nn.functional.cosine_similarity(drawn, exact[None], dim=-1, eps=1e-300).mean(1)  # [draws]
+    error = float(cosines.std()) / len(cosines) ** 0.5
+    assert abs(float(cosines.mean()) - found["cosine"]) < 0.05 * found["cosine"] + 5 * error
+    assert error < 0.03 * found["cosine"], "the measurement says something"
+    away = (drawn - drawn.mean(0)).square().sum(-1).mean(1) * len(drawn) / (len(drawn) - 1)  # [draws]
+    assert abs(float(away.mean()) - found["gradient_variance"]) < 5 * float(away.std()) / len(away) ** 0.5
+    if shaping != "raw":
+        return
+    assert float(away.mean() / exact.square().sum(-1).mean()) == pytest.approx(found["relative_variance"], rel=0.1)
+
+
+# What a training costs
+
+
+@pytest.mark.parametrize("batch_size", [None, 64])
+@pytest.mark.parametrize(("query_cost", "forward_cost"), [(1.0, 50.0), (2.0, 0.5)])
+def test_the_cheapest_n_of_raw_weights_is_the_square_root_law(query_cost, forward_cost, batch_size):
+    asked = {"logit_dim": 10, "noise": "independent", "shaping": "raw", "data_noise_scale": 200.0}
+    costs = {"query_cost": query_cost, "forward_cost": forward_cost}
+    found = esgrad.plan(**asked, **costs, batch_size=batch_size)
+    data = 200.0 + (batch_size or 0)
+    best = math.sqrt(forward_cost * theory.level_ratio(10) * 201 / (query_cost * data))
+    assert abs(found["num_samples"] - max(best, 1)) <= 1
+    low, high = found["num_samples_within_tenth"]
+    assert low <= found["num_samples"] <= high
+    for count, cheap in [(low, True), (high, True), (max(1, low // 2), low == 1), (2 * high, False)]:
+        other = esgrad.plan(**asked, **costs, batch_size=batch_size, num_samples=count)
+        assert other["price"] >= found["price"] * (1 - 1e-12)
+        assert (other["price"] <= price.NEAR * found["price"]) == cheap
+
+
+def test_a_price_adds_up_and_says_what_it_rests_on():
+    costs = {"query_cost": 3.0, "forward_cost": 70.0, "min_steps": 400.0}
+    found = esgrad.plan(logit_dim=10, **costs)
+    assert found["steps"] == pytest.approx(800, rel=0.01), "at B = the noise scale, twice the least"
+    assert found["forwards"] == pytest.approx(found["steps"] * found["batch_size"])
+    assert found["queries"] == pytest.approx(found["forwards"] * found["num_samples"])
+    assert found["price"] == pytest.approx(3 * found["queries"] + 70 * found["forwards"])
+    fixed = {name: found[name] for name in ("num_samples", "batch_size", "noise", "shaping", "noise_variance")}
+    for word, scale in [("price_low", 50.0), ("price_high", 200.0)]:
+        assert esgrad.plan(logit_dim=10, **costs, **fixed, data_noise_scale=scale)["price"] == pytest.approx(
+            found[word]
+        )
+    assert found["price"] == min(other["price"] for other in found["alternatives"])
+    assert {(other["noise"], other["shaping"]) for other in found["alternatives"]} == set(PAIRS)
+    said = "\n".join(plan_words.lines(found))
+    assert "--min-steps" in said
+    assert "100 examples has as much noise as gradient: --data-noise-scale" in said
+    assert plan_words.number(found["price_high"]) in said
+
+
+def test_a_price_on_real_logits_chooses_t_and_leaves_alone_what_is_given(networks):
+    logits, targets = networks["trained"]
+    costs = {"query_cost": 1, "forward_cost": 50}
+    free = esgrad.plan(logits=logits, targets=targets, **costs)
+    given = esgrad.plan(
+        logits=logits, targets=targets, **costs, noise_variance=2.0, shaping="maxrl", batch_size=32, num_samples=20
+    )
+    assert [given[name] for name in ("noise_variance", "shaping", "batch_size", "num_samples")] == [
+        2.0,
+        "maxrl",
+        32,
+        20,
+    ]
+    worse = esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=free["noise_variance"] / 1000)
+    assert free["price"] < worse["price"]
+
+
+@pytest.mark.parametrize("shaping", ["raw", "success", "maxrl", "z_score", "centered_ranks", "leave_one_out"])
+def test_the_relative_variance_is_in_units_of_what_the_weights_estimate(shaping):
+    logits, targets = torch.tensor([[0.0, 1.0, 0.3], [1.0, 0.0, 0.0]]).double(), torch.tensor([0, 0])
+    draws = 20_000  # as so many examples, whose noise is their own
+    named = {"num_samples": 5, "noise_variance": 2.0, "shaping": shaping}
+    drawn = esgrad.es_gradient(logits.repeat(draws, 1), targets.repeat(draws), seed=0, step=0, **named)
+    drawn = drawn.view(draws, 2, 3)
+    variance = drawn.var(0).sum()
+    square = drawn.mean(0).square().sum() - variance / draws
+    found = esgrad.plan(logits=logits, targets=targets, **named)
+    assert float(variance / square) == pytest.approx(found["relative_variance"], rel=0.05)
+
+
+# The command
+
+
+def said(capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    code = cli.main(["plan", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Paths of arrays, good and bad."""
+    logits = np.random.default_rng(0).normal(size=(6, 4))
+    holed = logits.copy()
+    holed[2, 1] = np.nan
+    arrays = {
+        "logits": logits,
+        "half": logits.astype(np.float16),
+        "swapped": logits.astype(">f4"),
+        "whole": np.ones((6, 4), dtype=int),
+        "words": np.array([["a"] * 4] * 6),
+        "objects": np.array([Planted()] * 6, dtype=object),
+        "holed": holed,
+        "flat": logits[:, 0],
+        "one": logits[:, :1],
+        "targets": np.arange(6) % 4,
+        "small": (np.arange(6) % 4).astype(np.uint8),
+        "high": np.arange(6),
+        "short": np.arange(3),
+        "real": np.arange(6) / 2,
+    }
+    for name, values in arrays.items():
+        np.save(tmp_path / f"{name}.npy", values, allow_pickle=True)
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "empty.npy").write_text("")
+    np.savez(tmp_path / "many.npz", logits)
+    return tmp_path
+
+
+class Planted:
+    """Unpickling it is seen."""
+
+    opened = False
+
+    def __reduce__(self):
+        return _opened, ()
+
+
+def _opened():
+    Planted.opened = True
+
+
+@pytest.mark.parametrize("logits", ["logits", "half", "swapped"])
+@pytest.mark.parametrize("targets", ["targets", "small"])
+def test_it_reads_logits_and_targets_of_any_width_and_byte_order(capsys, files, logits, targets):
+    given = ["--logits", files / f"{logits}.npy", "--targets", files / f"{targets}.npy"]
+    code, out, _ = said(capsys, *given, "--json")
+    assert code == 0
+    answer = json.loads(out)
+    assert answer["num_samples"] >= 1
+    assert {"noise_variance", "gradient_variance", "noise", "shaping", "cosine", "space", "logit_dim"} <= set(answer)
+    assert (answer["noise"], answer["shaping"], answer["noise_variance"]) == ("independent", "raw", 1.0)
+    assert answer["num_samples"] == esgrad.plan(logits=np.load(given[1]), targets=np.load(given[3]))["num_samples"]
+
+
+WRONG_FILES = {
+    "missing": ("nowhere", "targets", "nowhere.npy"),
+    "objects": ("objects", "targets", "never unpickled"),
+    "text": ("text", "targets", "no .npy file"),
+    "empty": ("empty", "targets", "no .npy file"),
+    "words": ("words", "targets", "<U1"),
+    "whole logits": ("whole", "targets", "floating-point numbers, not torch.int64"),
+    "NaN": ("holed", "targets", "example 2"),
+    "one dimension": ("flat", "targets", r"\[B, K\]"),
+    "one class": ("one", "short", r"\[B\] = \[6\]"),
+    "labels too high": ("logits", "high", "K − 1 = 3, but one is 4"),
+    "too few labels": ("logits", "short", r"\[B\] = \[6\]"),
+    "labels that are not whole": ("logits", "real", "whole numbers"),
+}
+
+
+@pytest.mark.parametrize(("logits", "targets", "pattern"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_a_wrong_file_is_answered_in_one_line_with_exit_code_2(capsys, files, logits, targets, pattern):
+    _one_line(said(capsys, "--logits", files / f"{logits}.npy", "--targets", files / f"{targets}.npy"), pattern)
+    assert not Planted.opened
+
+
+def test_several_arrays_in_a_file_are_refused(capsys, files):
+    _one_line(said(capsys, "--logits", files / "many.npz", "--targets", files / "targets.npy"), "several arrays")
+
+
+PRICE = "--query-cost 1 --forward-cost 50"
+WRONG = {
+    "no problem": ("", "one problem is needed.*none of them"),
+    "two problems": ("--logit-dim 10 --parameters 9", "logit_dim and parameters"),
+    "logits alone": ("--logit-dim 10 --targets {targets}", "logit_dim and targets"),
+    "targets alone": ("--targets {targets}", "targets came alone"),
+    "two questions": ("--logit-dim 10 --cosine .5 --num-samples 5", "two questions"),
+    "K": ("--logit-dim 1", "logit_dim.*from 2.*not 1"),
+    "negative K": ("--logit-dim=-3", "logit_dim.*not -3"),
+    "huge K": ("--logit-dim 99999999999", "logit_dim.*1,000,000,000"),
+    "d": ("--parameters 1", "parameters.*from 2.*not 1"),
+    "N": ("--logit-dim 10 --num-samples 0", "num_samples.*not 0"),
+    "B": ("--logit-dim 10 --batch-size 0", "batch_size.*not 0"),
+    "cosine 0": ("--logit-dim 10 --cosine 0", "cosine.*between 0 and 1.*not 0.0"),
+    "cosine 1": ("--logit-dim 10 --cosine 1", "cosine.*not 1.0"),
+    "NaN": ("--logit-dim 10 --cosine nan", "cosine.*not nan"),
+    "t": ("--logit-dim 10 --noise-variance 0", "noise_variance.*not 0.0"),
+    "infinite t": ("--logit-dim 10 --noise-variance inf", "noise_variance.*not inf"),
+    "odd N": ("--logit-dim 10 --noise mirrored --num-samples 3", "N = 3 is odd"),
+    "odd N at the parameters": ("--parameters 10 --num-samples 3", "N = 3 is odd"),
+    "N = 1": ("--logit-dim 10 --shaping maxrl --num-samples 1", "identically 0"),
+    "a noise's name": ("--logit-dim 10 --noise mirored", "Did you mean 'mirrored'"),
+    "a shaping's name": ("--parameters 10 --shaping rawe", "Did you mean 'raw'"),
+    "no law": ("--logit-dim 10 --noise gumbel", "no law is known for gumbel × raw.*known: .*mirrored × raw"),
+    "no law for a price": (f"--logit-dim 10 --noise gumbel {PRICE}", "no law is known for gumbel.*mirrored × raw"),
+    "no law at the parameters": ("--parameters 9 --shaping maxrl", "mirrored × maxrl.*mirrored × centered_ranks"),
+    "half a price": ("--logit-dim 10 --query-cost 1", "query_cost.*forward_cost.*both"),
+    "a price of nothing": ("--logit-dim 10 --query-cost 0 --forward-cost 1", "query_cost.*not 0.0"),
+    "an assumption without a price": ("--logit-dim 10 --min-steps 5", "min_steps.*query_cost and forward_cost"),
+    "a price at the parameters": (f"--parameters 10 {PRICE}", "no law of the price"),
+    "an odd N for a price": (f"--logit-dim 10 --noise mirrored --num-samples 3 {PRICE}", "num_samples 3 cannot be had"),
+    "beyond all N": ("--logit-dim 1000000000 --cosine .999", "no N up to 1e.18.*smaller cosine"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "pattern"), WRONG.values(), ids=WRONG)
+def test_a_wrong_question_is_answered_in_one_line_with_exit_code_2(capsys, files, arguments, pattern):
+    _one_line(said(capsys, *arguments.format(targets=files / "targets.npy").split()), pattern)
+
+
+def _one_line(answer, pattern):
+    code, out, err = answer
+    assert code == 2
+    assert out == ""
+    assert re.search(pattern, err), err
+    assert len(err.strip().splitlines()) == 1, err
+    assert len(err) < 400
+
+
+def test_the_plain_answer_is_a_few_lines_that_begin_with_n(capsys):
+    code, out, _ = said(capsys, "--logit-dim", 1000, "--cosine", 0.5)
+    assert code == 0
+    count = esgrad.plan(logit_dim=1000, cosine=0.5)["num_samples"]
+    assert f"N = {count:,} samples per example" in out.splitlines()[0]
+    assert len(out.splitlines()) <= 7
+    code, out, _ = said(capsys, "--logit-dim", 10, *PRICE.split())
+    assert code == 0
+    assert len(out.splitlines()) <= 14
+    assert max(map(len, out.splitlines())) < 200
+
+
+def test_the_public_name_is_the_function_however_often_it_is_asked_for():
+    first = esgrad.plan
+    assert callable(first)
+    assert esgrad.plan is first
+    assert "plan" in esgrad.__all__
+
+
+def test_planning_draws_nothing():
+    state = torch.get_rng_state()
+    esgrad.plan(logits=torch.zeros(2, 3), targets=torch.tensor([0, 1]))
+    assert torch.equal(state, torch.get_rng_state())

@@ -1,0 +1,137 @@
+"""The exponent of a cost: against least squares, against another program, and where it must refuse."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from esgrad.likelihood import Costs, likelihood
+from esgrad.regression import exponent
+
+SIZES = np.repeat([10.0, 30.0, 100.0, 300.0], 10)
+
+
+def planted(seed, spread=0.8, slope=1.0):
+    return np.exp(1 + slope * np.log(SIZES) + spread * np.random.default_rng(seed).normal(size=len(SIZES)))
+
+
+def between_evaluations(costs, budget=np.inf):
+    """Costs on a grid of a factor exp(.25), censored at the budget."""
+    low = np.exp(np.floor(np.log(costs) / 0.25) * 0.25)
+    high = low * np.exp(0.25)
+    late = high > budget
+    return np.where(late, budget, low), np.where(late, np.inf, high)
+
+
+def test_of_exact_costs_it_is_least_squares_with_students_interval():
+    costs = planted(0)
+    line = stats.linregress(np.log(SIZES), np.log(costs))
+    half = stats.t.ppf(0.975, 38) * line.stderr
+    found = exponent(SIZES, costs, costs)
+    assert (found.estimate, found.low, found.high) == pytest.approx(
+        (line.slope, line.slope - half, line.slope + half), abs=1e-5
+    )
+    assert found.constant == pytest.approx(np.exp(line.intercept))
+    assert (found.num_runs, found.censored_share, found.never_share, found.refusal) == (40, 0, 0, "")
+
+
+def test_it_agrees_with_lifelines():
+    """LogNormalAFTFitter.fit_interval_censoring of lifelines 0.30.3 on these data (it needs an older pandas)."""
+    low, high = between_evaluations(planted(0), 60 * np.sqrt(SIZES))
+    found = exponent(SIZES, low, high)
+    assert (found.censored_share, found.never_share) == (pytest.approx(7 / 40), 0)
+    assert found.estimate == pytest.approx(1.0773996, abs=1e-4)
+    assert np.log(found.constant) == pytest.approx(0.6755154, abs=1e-4)
+    assert np.log(found.spread) == pytest.approx(-0.4136615, abs=1e-4)
+
+
+def test_of_the_same_costs_at_two_sizes_it_is_scipys_censored_fit():
+    low, high = between_evaluations(planted(3)[:20])
+    one = stats.CensoredData(interval=np.log(np.stack([low, high], axis=1)))
+    mean, spread = stats.norm.fit(one)
+    found = exponent(np.repeat([1.0, np.e], 20), np.tile(low, 2), np.tile(high, 2))
+    assert found.estimate == pytest.approx(0, abs=1e-4)
+    assert np.log(found.constant) == pytest.approx(mean, abs=1e-4)
+    assert found.spread == pytest.approx(spread, abs=1e-4)
+
+
+def test_censoring_does_not_bias_it_as_it_does_least_squares():
+    """60 planted suites of true exponent 1, a fifth censored, most where it is dear: within 5 standard errors."""
+    found, naive = [], []
+    for seed in range(60):
+        low, high = between_evaluations(planted(seed), 60 * np.sqrt(SIZES))
+        found.append(exponent(SIZES, low, high).estimate)
+        arrived = np.isfinite(high)
+        naive.append(stats.linregress(np.log(SIZES[arrived]), np.log(low[arrived])).slope)
+    error = np.std(found) / np.sqrt(60)
+    assert np.mean(found) == pytest.approx(1, abs=5 * error)
+    assert np.mean(naive) < 1 - 5 * error
+
+
+@pytest.mark.parametrize("cure", [False, True])
+def test_the_likelihoods_derivatives_are_those_of_differences(cure):
+    costs = planted(1)
+    low, high = (np.log(end) for end in between_evaluations(costs, 60 * np.sqrt(SIZES)))
+    exact = np.arange(40) % 5 == 0
+    data = Costs(np.log(SIZES), np.where(exact, np.log(costs), low), np.where(exact, np.log(costs), high), cure)
+    at, step = np.array([1.5, 2.1, 2.0, *([-0.7] if cure else [])]), 1e-5
+    _, gradient, hessian = likelihood(data, at)
+    moved = [[likelihood(data, at + sign * step * one) for sign in (1, -1)] for one in np.eye(len(at))]
+    assert gradient == pytest.approx(np.array([(up[0] - down[0]) / (2 * step) for up, down in moved]), abs=1e-5)
+    assert hessian == pytest.approx(np.array([(up[1] - down[1]) / (2 * step) for up, down in moved]), abs=1e-5)
+
+
+def test_a_mass_far_in_the_tail_keeps_its_logarithm():
+    """log[Φ(31) − Φ(30)] ≈ log φ(30) − log 30, though the difference is 0 in floating point."""
+    data = Costs(np.empty(0), np.array([30.0]), np.array([31.0]), False)
+    value, gradient, _ = likelihood(data, np.array([0.0, 1.0]))
+    assert value == pytest.approx(stats.norm.logsf(30), rel=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+def test_lines_that_run_through_every_interval_leave_the_slopes_between_them():
+    found = exponent([10, 100, 1000, 10000], [8, 90, 900, 8000], [12, 110, 1400, 15000])
+    steepest, flattest = (np.log10(15000 / 8) / 3, np.log10(8000 / 12) / 3)
+    assert found.low < flattest < found.estimate < steepest < found.high
+    assert found.low > 0.85
+    assert found.high < 1.2
+    for size, low, high in ((10, 8, 12), (100, 90, 110), (1000, 900, 1400), (10000, 8000, 15000)):
+        assert low < found.constant * size**found.estimate < high
+
+
+def test_runs_that_never_arrive_are_told_from_late_ones():
+    costs, budget = planted(4), 1e5
+    never = np.arange(40) % 5 == 0
+    low, high = between_evaluations(np.where(never, np.inf, costs), budget)
+    found = exponent(SIZES, np.where(never, budget, low), np.where(never, np.inf, high))
+    assert found.cure_p < 1e-4
+    assert found.never_share == pytest.approx(0.2, abs=0.01)
+    arriving = exponent(SIZES[~never], low[~never], high[~never])
+    assert found[:2] == pytest.approx(arriving[:2], abs=0.02)
+
+
+def test_a_size_without_a_hit_is_refused_by_name():
+    found = exponent([10, 10, 10, 100, 100], [1, 2, 3, 9, 9], [2, 3, 4, np.inf, np.inf])
+    assert found.refusal == "no run arrived, so the cost has no upper bound, at K = 100"
+    assert np.isnan([found.estimate, found.low, found.high]).all()
+    assert found.censored_share == 0.4
+    assert exponent([10, 10, 100, 100], [0, 0, 1, 1], [2, 2, 2, 2]).refusal == "no cost is known above 0 at K = 10"
+
+
+def test_too_little_is_refused_with_what_would_do():
+    assert exponent([10, 10], [1, 1], [2, 2]).refusal == "an exponent needs two sizes K, got 1"
+    assert exponent([], [], []).refusal == "an exponent needs two sizes K, got 0"
+    assert exponent([1, 2, 3], [1, 1, 1], [2, 2, 2]).refusal.endswith("needs four runs that arrived, got 3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([0, 1], [1, 1], [2, 2]), "sizes must be finite and above 0, got 0."),
+        (([1, 2], [3, 1], [2, 2]), r"0 ≤ low ≤ high, got \(3, 2\]"),
+        (([1, 2], [np.nan, 1], [2, 2]), r"got \(nan, 2\]"),
+        (([1, 2], [1], [2, 2]), r"of one length, got \(2,\), \(1,\), \(2,\)"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        exponent(*arguments)

@@ -1,0 +1,144 @@
+"""What every rule for t keeps, over the menu of variances, and what each one says."""
+
+from math import nan, sqrt
+
+import pytest
+import torch
+from torch import Tensor
+
+from esgrad import menu
+from esgrad.data import Data
+from esgrad.quadrature import log_probability_and_gradient
+from tests.running import GROUPS, job, of_run, run, text
+
+RULES = menu.names("variances")
+EACH = pytest.mark.parametrize("rule", RULES)
+RELATIVE = [rule for rule in RULES if rule != "fixed"]
+
+
+def t(rule: str, point: Tensor, level: float = 0.5, progress: float = 0.0, before: float = nan, rate: float = nan):
+    """The rule's t for logits [R, M, D]."""
+    runs = len(point)
+    numbers = (torch.full((runs,), value) for value in (level, before, rate))
+    return menu.load("variances", rule).variance(*numbers, point, progress)
+
+
+def logits(spread: float, runs: int = 3) -> Tensor:
+    return spread * torch.randn(runs, 7, 10, generator=torch.Generator().manual_seed(0))
+
+
+@EACH
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rate", [nan, 0.0, 1.0])
+def test_t_is_positive_and_one_for_each_run_or_position(rule: str, spread: float, progress: float, rate: float):
+    got = t(rule, logits(spread), progress=progress, before=0.5, rate=rate)
+    assert got.shape in [(3,), (3, 7)]
+    assert torch.isfinite(got).all()
+    assert (got > 0).all()
+
+
+@EACH
+def test_a_rule_knows_no_other_run(rule: str):
+    whole = t(rule, logits(2.0), before=1.0, rate=0.2)
+    for each in range(3):
+        assert torch.equal(t(rule, logits(2.0)[[each]], before=1.0, rate=0.2)[0], whole[each])
+
+
+@pytest.mark.parametrize("rule", ["spread", "annealed"])
+@pytest.mark.parametrize("scale", [0.1, 30.0])
+def test_t_follows_the_scale_of_the_logits_squared(rule: str, scale: float):
+    """As the estimate depends on logits/σ alone, such a rule undoes the network's scale."""
+    torch.testing.assert_close(t(rule, scale * logits(1.0)), scale**2 * t(rule, logits(1.0)))
+    shifted = t(rule, logits(1.0) + 5)  # what is added to all logits of an example decides nothing
+    torch.testing.assert_close(shifted, t(rule, logits(1.0)), rtol=1e-4, atol=0)
+
+
+def test_fixed_does_not_look_at_the_logits():
+    assert t("fixed", logits(9.0), level=0.3).tolist() == pytest.approx([0.3] * 3)
+
+
+def test_the_spread_is_the_standard_deviation_within_an_example():
+    point = torch.tensor([[[1.0, -1.0], [10.0, 4.0]]])
+    assert t("spread", point, level=4.0).tolist() == [[4.0, 36.0]]
+
+
+def test_annealed_falls_from_the_level_to_a_hundredth_by_equal_factors():
+    point = torch.tensor([[[1.0, -1.0]]])
+    got = [t("annealed", point, level=4.0, progress=progress).item() for progress in (0.0, 0.5, 1.0)]
+    assert got == pytest.approx([4.0, 0.4, 0.04])
+
+
+@pytest.mark.parametrize("gap", [0.5, 5.0])
+@pytest.mark.parametrize("start", [0.01, 100.0])
+def test_hit_rate_finds_the_t_at_which_half_of_the_samples_hit(gap: float, start: float):
+    """Fed with the exact probability of a target that leads nine others, which falls from 1 to 0.1 as t grows."""
+    point, target = torch.zeros(1, 1, 10), torch.tensor([[0]])
+    point[..., 0] = gap
+    now, rate = start, nan
+    for _ in range(1500):
+        now = t("hit_rate", point, level=start, before=now, rate=rate).item()
+        rate = log_probability_and_gradient(point, target, sqrt(now))[0].exp().item()
+    assert rate == pytest.approx(0.5, abs=0.01)
+    assert now == pytest.approx(0.5 * gap**2, rel=0.5)  # σ of the gap's own size
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_hit_rate_stays_within_sight_of_the_logits(rate: float):
+    point, now = logits(1.0, 1), 1.0
+    for _ in range(3000):
+        now = t("hit_rate", point, before=now, rate=rate).item()
+    assert sqrt(now) == pytest.approx(100.0 ** (1 if rate else -1), rel=0.2)
+
+
+@EACH
+def test_a_run_under_a_rule_equals_itself_in_a_stack_to_the_bit(rule: str, digits: Data):
+    of = job(variance=rule)
+    whole = run(of, digits, GROUPS, (0, 1))
+    for seed in (0, 1):
+        for group in GROUPS:
+            assert text(run(of, digits, [group], (seed,))) == text(of_run(whole, seed, group))
+
+
+@EACH
+@pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
+def test_an_exact_arm_takes_the_rule_s_t_or_says_why_not(rule: str, exact: str, digits: Data):
+    of = job(variance=rule, exact=exact, noise="", shaping="")
+    ((_, _, reason),) = of.cells()
+    if rule == "hit_rate":
+        assert "draws none" in reason
+        return
+    assert reason is None
+    last = run(of, digits, [(1.0, 0.01)], (0,))[-1]
+    assert last["status"] == "ok"
+
+
+@EACH
+def test_a_row_tells_the_noise_beside_the_spread(rule: str, digits: Data):
+    rows = run(job(variance=rule), digits, [(0.25, 0.01)], (0,))
+    assert all(row["spread"] > 0 for row in rows)
+    ratio = [row["sigma"] / row["spread"] for row in rows[1:]]
+    if rule == "fixed":
+        assert {row["sigma"] for row in rows} == {0.5}
+    elif rule == "spread":  # of the batch before the step against the validation set after it
+        assert ratio == pytest.approx([0.5] * len(ratio), rel=0.25)
+    elif rule == "annealed":
+        assert ratio[-1] < 0.2 * ratio[0]
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_a_shorter_run_is_annealed_to_its_own_end(steps: int, digits: Data):
+    """So that a tuning run, at a fraction of the steps, is a reported one in small."""
+    rows = run(job(variance="annealed"), digits, [(1.0, 1e-5)], (0,), steps=steps)
+    assert rows[-1]["sigma"] / rows[1]["sigma"] == pytest.approx(10 ** -(1 - 1 / steps), rel=0.1)
+
+
+@pytest.mark.parametrize("rule", RELATIVE)
+def test_noise_at_the_parameters_has_no_logits_to_follow(rule: str):
+    ((_, _, reason),) = job(variance=rule, space="parameters", noise="mirrored").cells()
+    assert "noise at the parameters" in reason or "at the parameters t is fixed" in reason
+
+
+def test_hit_rate_needs_hits():
+    ((_, _, reason),) = job(variance="hit_rate", blackbox="cross_entropy").cells()
+    assert "hits and misses" in reason
