@@ -154,7 +154,9 @@ def test_many_samples_need_no_correction(noise: str, shaping: str) -> None:
         for n in (1e9, 1e12):
             across = gradient_variance(noise, plain, at, n) - variance_along(plain, noise, at, n)
             angle = (across / at.gradient_square).item()
-            assert 1 - squared_cosine(noise, shaping, at, n).item() == pytest.approx(angle / (1 + angle), rel=1e-3)
+            square = squared_cosine(noise, shaping, at, n).item()
+            assert 1 - square == pytest.approx(angle / (1 + angle), rel=1e-3)
+            assert mean_cosine(noise, shaping, at, n).item() == pytest.approx(math.sqrt(square), rel=1e-4)
 
 
 @pytest.mark.parametrize(("noise", "shaping"), DIRECTED)
@@ -169,6 +171,17 @@ def test_the_samples_needed_give_the_cosine_that_was_asked_for(noise: str, shapi
         n = samples_needed(noise, shaping, at, cosine, of_mean=True)
         got = mean_cosine(noise, shaping, at, n).item()
         assert got == pytest.approx(cosine, rel=1e-6) if n > fewest else got >= cosine and n == fewest
+
+
+@pytest.mark.parametrize("gap", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("num_samples", [2, 5, 60])
+def test_centred_weights_do_not_know_the_hits_of_one_of_two_classes_from_its_misses(
+    gap: float, num_samples: int
+) -> None:
+    ahead, behind = lead(gap, 2), lead(-gap, 2)
+    for law in (gradient_variance, squared_cosine, mean_cosine):
+        want = law("independent", "leave_one_out", behind, num_samples).item()
+        assert law("independent", "leave_one_out", ahead, num_samples).item() == pytest.approx(want, rel=1e-6)
 
 
 @pytest.mark.parametrize("num_logits", [2, 10, 100, 10_000])
@@ -195,6 +208,17 @@ def test_laws_broadcast_over_examples_and_numbers_of_samples() -> None:
     assert together[1, 77].item() == pytest.approx(squared_cosine("independent", "maxrl", alone, 30).item(), rel=1e-9)
     needed = samples_needed("independent", "maxrl", at, torch.tensor([[0.5], [0.9]]))
     assert needed[0, 77].item() == pytest.approx(samples_needed("independent", "maxrl", alone, 0.5).item(), rel=1e-6)
+
+
+def test_an_example_without_logits_stays_alone() -> None:
+    logits = torch.tensor([[0.0, math.nan, 1.0], [0.0, 1.0, 2.0]])
+    at = place(logits, torch.tensor([0, 1]), 1.0)
+    for answer in (
+        gradient_variance("independent", "maxrl", at, 4),
+        squared_cosine("independent", "maxrl", at, 4),
+        samples_needed("independent", "maxrl", at, 0.5),
+    ):
+        assert answer.isnan().tolist() == [True, False]
 
 
 def test_an_answer_at_ten_thousand_classes_takes_no_time() -> None:

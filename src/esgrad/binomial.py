@@ -31,7 +31,7 @@ def hits(log_probability: Tensor, miss: Tensor, num_samples: Tensor | float) -> 
     low = (mean - reach).floor().clamp(min=0.0)
     high = torch.minimum((mean + reach).ceil(), n.ceil())
     narrow = high - low < NODES
-    nodes = min(NODES, int(n.max().ceil()) + 1) if n.numel() else NODES
+    nodes = min(NODES, int(n.clamp(max=NODES).max().ceil()) + 1) if n.numel() else NODES
     index = torch.arange(nodes, dtype=torch.float64, device=q.device).view(-1, *[1] * q.ndim)
     count = low + index * torch.where(narrow, 1.0, (high - low) / (NODES - 1))
     growth = ((n - count + 1).clamp(min=0.0) / count.clamp(min=1.0)).log() + (log_rare - log_common)  # P(c)/P(c − 1)

@@ -24,8 +24,6 @@ from esgrad.training import train
 STAGES = {"start": 0.0, "half": 0.5, "trained": 1.0}
 """The words for a network's age, and the share of the run's steps it has seen."""
 
-FEWEST = 256
-"""Examples a checkpoint has where there are as many; beside those that are measured, they tell the data's own noise."""
 PARTS = ("train", "validation", "test")
 
 
@@ -125,6 +123,11 @@ def make(
     if lost := [at.stage for at in made if not at.logits.isfinite().all()]:
         raise ValueError(f"the run diverged before '{lost[0]}': a learning_rate below {groups[0][1]:g} would do")
     return made
+
+
+def enough(logit_dim: int) -> int:
+    """Examples a checkpoint has where there are as many: beside those measured, they tell the noise of the data."""
+    return max(256, min(1024, 2**17 // logit_dim))  # exact gradients at 1,000 logits are not free
 
 
 def detached(stack: Stack) -> Stack:

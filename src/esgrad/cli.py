@@ -277,9 +277,9 @@ def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
     made = []
     if training_run:
         stages = training_run.pop("stages")
-        count = max(checkpoints.FEWEST, spec["num_examples"], *configuration.listed(spec["batch_size"]))
-        decoded = data.load(given.data)
-        made = checkpoints.make(configuration.backprop_job(**training_run), decoded, count, stages)
+        job = configuration.backprop_job(**training_run)
+        count = max(checkpoints.enough(job.logit_dim), spec["num_examples"], *configuration.listed(spec["batch_size"]))
+        made = checkpoints.make(job, data.load(given.data), count, stages)
     records.write(measure(made, **spec), given.out)
 
 

@@ -196,10 +196,10 @@ def _samples_needed(square: Callable[[Place, Tensor], Tensor], fewest: float, pl
     low = torch.full_like(goal, math.log(fewest))
     high = torch.full_like(goal, math.log(FARTHEST_SAMPLES))
     at_low = excess(low)
-    enough, never = at_low >= 0, excess(high) < 0
+    enough, never, lost = at_low >= 0, excess(high) < 0, at_low.isnan()
     before, at_before = low, at_low
-    here = (low - at_low.clamp(min=-650.0)).clamp(max=high)
-    done = enough | never
+    here = (low - at_low.clamp(min=-650.0).nan_to_num(0.0)).clamp(max=high)
+    done = enough | never | lost
     for _ in range(ROUNDS):
         value = excess(here)
         done = done | (value.abs() < 1e-9)
@@ -211,4 +211,5 @@ def _samples_needed(square: Callable[[Place, Tensor], Tensor], fewest: float, pl
         good = (ahead > low) & (ahead < high) & (value.abs() < 0.5 * at_before.abs())
         before, at_before = here, value
         here = torch.where(done, here, torch.where(good, ahead, 0.5 * (low + high)))
-    return torch.where(enough, fewest, torch.where(never, torch.inf, here.exp()))
+    found = torch.where(enough, fewest, torch.where(never, torch.inf, here.exp()))
+    return torch.where(lost, torch.nan, found)

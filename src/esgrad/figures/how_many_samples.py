@@ -48,9 +48,9 @@ def draw(suite: Suite) -> style.Drawing:
     examples = int(measured.groupby("cosine")["count"].sum().max()) if len(measured) else 0
     style.foot(
         figure,
-        f"n = {examples} examples measured by this suite (dots) · data: none, equal logits (left), MNIST (crosses, arXiv 1712.06564)"
-        " · model: none (left), one of 3,274,634 parameters (crosses) · line: law, nothing fitted, no band · bar: between the largest N below the"
-        " cosine and the smallest above",
+        f"n = {examples} examples measured by this suite (dots) · data: none, equal logits (left), MNIST (crosses,"
+        " arXiv 1712.06564) · model: none (left), one of 3,274,634 parameters (crosses) · line: law, nothing fitted,"
+        " no band · bar: between the largest N below the cosine and the smallest above",
     )
     return figure, frame
 

@@ -31,7 +31,7 @@ def draw(suite: Suite) -> style.Drawing:
     if frame.empty:
         return style.words(TITLE, "This configuration does not ask how large N must be (samples_needed).", COLUMNS)
     levels = [level for level in LEVELS if level in set(frame["level"])]
-    figure, grid = style.canvas(len(levels), 2, 3.9, 2.7, TITLE, sharey=True)
+    figure, grid = style.canvas(len(levels), 2, 3.9, 2.7, TITLE, sharex="col", sharey=True)
     dims = sorted(frame["logit_dim"].unique())
     for row, level in zip(grid, levels, strict=True):
         here = frame[frame["level"] == level]
@@ -65,8 +65,6 @@ def _panel(axes: Axes, here: pd.DataFrame, column: str, dims: list[int]) -> None
         colour = style.sequential(0.9 * dims.index(dim) / max(len(dims) - 1, 1))
         look = {"color": colour, "marker": "osD^v<>pX"[dims.index(dim) % 9], "markersize": 3, "alpha": 0.6}
         axes.plot(points[column], points["cosine"], linestyle="", **look, label=f"K = {style.number(dim)}")
-    ends = style.decades(here[column].astype(float))
-    style.ticks(axes, "x", ends[:: max(1, len(ends) // 5)] or here[column].astype(float))
     axes.set_ylim(min(-0.1, here["cosine"].min()), 1.04)
 
 

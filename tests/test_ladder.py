@@ -1,0 +1,333 @@
+"""The ladder gives back what was planted; the noise is measured as it is, and the prediction is the formula's."""
+
+from dataclasses import replace
+from math import inf, nan, sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from esgrad import noise_scale, records
+from esgrad.statistics import Interval
+from esgrad.suite import Suite
+from esgrad.tables import ladder
+from tests import running
+
+MAX_STEPS = 4000
+PLANTED = {  # method: space, noise, shaping, N, steps to the target
+    "backprop": ("logits", "", "", None, 40),
+    "log_smoothed": ("logits", "", "", None, 60),
+    "smoothed": ("logits", "", "", None, 90),
+    "maxrl": ("logits", "independent", "maxrl", 30, 120),
+    "leave_one_out": ("logits", "independent", "leave_one_out", 30, 180),
+    "lecture": ("logits", "independent", "raw", 30, 360),
+    "mirrored": ("logits", "mirrored", "raw", 30, 200),
+    "batch_fitness": ("batch", "mirrored", "raw", 30, 1600),
+    "parameter_noise": ("parameters", "mirrored", "raw", 30, 3200),
+    "parameter_ranks": ("parameters", "mirrored", "centered_ranks", 30, inf),
+    "maxrl_gaussian": ("logits", "independent", "maxrl", 30, 120),
+    "lecture_gaussian": ("logits", "independent", "raw", 30, 180),
+    "success": ("logits", "independent", "success", 30, 100),  # no rung
+}
+NOISE = {"backprop": 1.0, "maxrl": 5.0, "leave_one_out": 5.0, "lecture": 11.0}  # x; 1 + x: 2, 6, 6, 12
+
+
+def run(method: str, seed: int) -> pd.DataFrame:
+    """Evaluated at each step there is a planted arrival, and after it; a seed's steps are 1.1^seed times as many."""
+    space, noise, shaping, size, steps = PLANTED[method]
+    stretch = 1.1 ** (seed % 1000)
+    arrive = steps * stretch if np.isfinite(steps) else inf
+    at = sorted({0.0, *(s * stretch for *_, s in PLANTED.values() if np.isfinite(s)), 2.0 * MAX_STEPS})
+    steps_at = np.array(at)
+    accuracy = np.where(steps_at >= arrive, 1.0, 0.1)
+    ends = np.arange(len(at)) == len(at) - 1
+    words = dict.fromkeys(records.COLUMNS, pd.NA) | {
+        "experiment": "ladder",
+        "dataset": "digits",
+        "model": "mlp",
+        "blackbox": "cross_entropy" if method == "backprop" else "zero_one",
+        "method": method,
+        "space": space,
+        "noise": noise,
+        "shaping": shaping,
+        "variance": "fixed",
+        "logit_dim": 10,
+        "num_classes": 10,
+        "batch_size": 32,
+        "num_samples": size if size else pd.NA,
+        "noise_variance": nan if method == "backprop" else 1.0,
+        "learning_rate": 0.01,
+        "seed": seed,
+        "step": (1000 * steps_at).astype(int),  # a step counts a thousandth here: no rounding in the ratios
+        "queries": steps_at,
+        "forwards": steps_at,
+        "validation_accuracy": accuracy,
+        "test_accuracy": np.where(ends, 0.9 - 0.05 * (method == "lecture_gaussian") + 0.001 * (seed % 3), nan),
+        "dead_classes": int(method == "lecture" and seed < 5),
+        "status": "ok",
+    }
+    return pd.DataFrame(words)
+
+
+def planted(*methods: str, noise: dict[str, float] = NOISE) -> Suite:
+    names = methods or tuple(PLANTED)
+    seeds = {name: [*range(10), *([1000, 1001] if name == "backprop" else [])] for name in names}
+    rows = pd.concat([run(name, seed) for name in names for seed in seeds[name]], ignore_index=True)
+    blank = {column: 0 for column, kind in records.COLUMNS.items() if rows[column].isna().all() and "nt" in kind}
+    measured = [
+        {
+            **{
+                key: rows.loc[rows["method"] == name, key].iloc[0] for key in records.NOISE_SCALE_COLUMNS if key in rows
+            },
+            "step": step,
+            "relative_noise": x,
+            "error": 0.1,
+            "num_draws": 8,
+        }
+        for name, x in noise.items()
+        if name in names
+        for step in (0, 10, 100, 10**6)
+    ]
+    scales = pd.DataFrame(measured, columns=list(records.NOISE_SCALE_COLUMNS)).astype(records.NOISE_SCALE_COLUMNS)
+    frame = rows.assign(**blank).astype(records.COLUMNS)
+    return Suite(
+        name="planted",
+        records=frame,
+        tuning=frame.iloc[:0],
+        gradient_quality=pd.DataFrame(),
+        samples_needed=pd.DataFrame(),
+        skipped=pd.DataFrame(),
+        targets={"progress": [0.5, 0.9, 0.95], "accuracy": []},
+        experiments={"ladder": {"hidden_size": 32}},
+        noise_scale=scales,
+    )
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return ladder.table(planted())
+
+
+def row(frame: pd.DataFrame, method: str, target: str = "progress 0.90") -> pd.Series:
+    (found,) = frame[(frame["method"] == method) & (frame["target"] == target)].to_dict("records")
+    return pd.Series(found)
+
+
+STANDS_ON = {
+    "backprop": "",
+    "log_smoothed": "backprop",
+    "smoothed": "log_smoothed",
+    "maxrl": "log_smoothed",
+    "leave_one_out": "smoothed",
+    "lecture": "leave_one_out",
+    "mirrored": "lecture",
+    "batch_fitness": "mirrored",
+    "parameter_noise": "batch_fitness",
+    "parameter_ranks": "parameter_noise",
+    "maxrl_gaussian": "maxrl",
+    "lecture_gaussian": "lecture",
+}
+
+
+def test_rungs_come_from_the_top_and_each_control_after_its_twin(frame) -> None:
+    order = list(frame.loc[frame["target"] == "progress 0.95", "method"])
+    assert sorted(order) == sorted(STANDS_ON)
+    rungs = [method for method in order if not method.endswith("_gaussian")]
+    assert rungs == [method for method in STANDS_ON if not method.endswith("_gaussian")]
+    for control in ("maxrl", "lecture"):
+        assert order.index(f"{control}_gaussian") == order.index(control) + 1
+
+
+@pytest.mark.parametrize(("method", "below"), STANDS_ON.items())
+def test_a_rung_stands_on_the_one_it_changes_one_thing_of_and_has_the_planted_ratio(frame, method, below) -> None:
+    found = row(frame, method)
+    assert found["stands_on"] == below
+    if not below:
+        assert np.isnan(found["ratio"])
+        return
+    planted_ratio = PLANTED[method][-1] / PLANTED[below][-1]
+    assert found["ratio"] == pytest.approx(planted_ratio, rel=1e-3)
+    assert found["ratio_to_backprop"] == pytest.approx(PLANTED[method][-1] / 40, rel=1e-3)
+    if np.isfinite(planted_ratio):
+        assert found["ratio_low"] <= found["ratio"] <= found["ratio_high"]
+        assert found["hits"] == found["num_pairs"] == 10
+    else:
+        assert found["hits"] == 0
+        assert found["ratio_low"] > 1
+
+
+def test_where_a_rung_was_not_run_the_next_stands_on_the_nearest_that_was() -> None:
+    frame = ladder.table(planted("backprop", "lecture", "parameter_noise"))
+    assert row(frame, "lecture")["stands_on"] == "backprop"
+    assert row(frame, "parameter_noise")["stands_on"] == "lecture"
+
+
+@pytest.mark.parametrize(
+    ("method", "to_backprop", "ratio"),
+    [
+        ("maxrl", 3, nan),
+        ("leave_one_out", 3, nan),
+        ("lecture", 6, 2),
+        ("lecture_gaussian", 6, 1),
+        ("mirrored", nan, nan),
+    ],
+)
+def test_the_prediction_is_one_plus_the_noise_over_backprops(frame, method, to_backprop, ratio) -> None:
+    found = row(frame, method)
+    assert found["predicted_to_backprop"] == pytest.approx(to_backprop, nan_ok=True)
+    assert found["predicted"] == pytest.approx(ratio, nan_ok=True)
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(11.0, "not contradicted"), (5.0, "slower"), (30.0, "faster")])
+def test_a_prediction_outside_the_interval_is_contradicted(noise: float, verdict: str) -> None:
+    """Planted: the lecture needs 2 times the steps of leave-one-out, whose 1 + x is 6."""
+    frame = ladder.table(planted(noise=NOISE | {"lecture": noise}))
+    assert row(frame, "lecture")["verdict"] == verdict
+
+
+def scales(*noise: float) -> pd.DataFrame:
+    return pd.DataFrame({"step": [0, 10, 100], "relative_noise": noise})
+
+
+def test_the_prediction_is_the_mean_over_backprops_steps_of_the_interpolated_ratio() -> None:
+    own, reference = scales(1, 3, 7), scales(1, 1, 1)  # (1 + x)/(1 + x₀): 1, 2, 4
+    assert ladder.predicted_steps(own, own, 50) == pytest.approx(1)
+    assert ladder.predicted_steps(own, reference, 1) == pytest.approx(1), "the first step alone"
+    assert ladder.predicted_steps(scales(3, 3, 3), reference, 70) == pytest.approx(2)
+    first = [2 ** (np.log1p(s) / np.log1p(10)) for s in range(11)]
+    then = [2 ** (1 + (np.log1p(s) - np.log1p(10)) / (np.log1p(100) - np.log1p(10))) for s in range(11, 60)]
+    assert ladder.predicted_steps(own, reference, 60) == pytest.approx(np.mean([*first, *then]))
+    assert ladder.predicted_steps(own, reference, 10**6) == pytest.approx(4, rel=1e-3), "held beyond the last"
+
+
+def test_there_is_no_prediction_where_no_noise_is_known_on_the_way() -> None:
+    own, reference = scales(1, 3, nan), scales(1, 1, 1)
+    assert np.isfinite(ladder.predicted_steps(own, reference, 10))
+    assert np.isnan(ladder.predicted_steps(own, reference, 11))
+    assert np.isnan(ladder.predicted_steps(own.iloc[:0], reference, 10))
+    assert np.isnan(ladder.predicted_steps(own, reference, inf))
+
+
+def test_a_control_that_trains_otherwise_is_told(frame) -> None:
+    assert row(frame, "maxrl_gaussian")["verdict"] == "alike"
+    found = row(frame, "lecture_gaussian")
+    assert found["verdict"] == "otherwise"
+    assert found["ratio"] == pytest.approx(0.5, rel=1e-3)
+    assert found["accuracy_difference"] == pytest.approx(-0.05)
+    text = ladder.markdown(frame)
+    assert "Controls, over their twins" in text
+    assert "otherwise" in text
+
+
+SAME = Interval(0.0, -0.002, 0.002)
+CONTROLS = {
+    "both within": (Interval(1.02, 0.95, 1.1), SAME, "alike"),
+    "a difference within the margin": (Interval(1.1, 1.05, 1.2), SAME, "alike"),
+    "slower": (Interval(1.4, 1.1, 1.7), SAME, "otherwise"),
+    "faster": (Interval(0.6, 0.5, 0.7), SAME, "otherwise"),
+    "less accurate": (Interval(1.02, 0.95, 1.1), Interval(-0.03, -0.05, -0.01), "otherwise"),
+    "wide": (Interval(1.1, 0.7, 1.7), SAME, "cannot decide"),
+    "open": (Interval(inf, 0.9, inf), SAME, "cannot decide"),
+    "one seed": (Interval(1.0, nan, nan), Interval(0.0, nan, nan), "cannot decide"),
+}
+
+
+@pytest.mark.parametrize(("ratio", "difference", "verdict"), CONTROLS.values(), ids=CONTROLS)
+def test_a_verdict_on_a_control_is_what_its_two_intervals_say(ratio, difference, verdict) -> None:
+    assert ladder.verdict_on_control(ratio, difference) == verdict
+
+
+def test_dead_classes_are_counted_and_have_wilsons_interval(frame) -> None:
+    found = row(frame, "lecture")
+    assert found["dead_class_rate"] == 0.5
+    assert (found["dead_class_low"], found["dead_class_high"]) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert row(frame, "maxrl")["dead_class_rate"] == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("dimension", [3, 200])
+def test_the_relative_noise_is_the_planted_one(known: bool, dimension: int) -> None:
+    """g = m + s·z in d dimensions: x = d s²/|m|², within 5 of the standard errors it states."""
+    generator = torch.Generator().manual_seed(dimension)
+    mean = torch.ones(dimension, dtype=torch.float64)
+    draws = mean + 2 * torch.randn(4000, dimension, dtype=torch.float64, generator=generator)
+    found = noise_scale.relative_noise(draws, mean if known else None)
+    assert found["relative_noise"] == pytest.approx(4, abs=5 * found["error"])
+    # of |g|² alone, Var |g|² = 2 s⁴ d + 4 s² |m|²; with the mean to be found more
+    known_error = sqrt((32 * dimension + 16 * dimension) / 4000) / dimension
+    assert found["error"] == pytest.approx(known_error, rel=0.15) if known else found["error"] > known_error
+
+
+def test_where_the_noise_hides_the_mean_nothing_is_said() -> None:
+    draws = torch.randn(50, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert np.isnan(noise_scale.relative_noise(draws)["relative_noise"])
+
+
+@pytest.fixture(scope="module")
+def here(digits) -> noise_scale.Here:
+    return noise_scale.checkpoints(exact("backprop", 20), 0.01, digits)[-1]
+
+
+def exact(name: str, steps: int = 20):
+    words = {"num_samples": (None,), "noise_variance": (None if name == "backprop" else 0.5,), "max_steps": steps}
+    return replace(running.kind(name), method=name, weight_decay=0.0, **words)
+
+
+def sampled(**changes):
+    return running.job(noise_variance=(0.5,), weight_decay=0.0, max_steps=20, **changes)
+
+
+def test_the_checkpoints_are_on_backprops_way(digits) -> None:
+    found = noise_scale.checkpoints(exact("backprop", 40), 0.01, digits)
+    assert [at.step for at in found] == [0, 10, 32]
+    assert not torch.equal(found[0].network.flat(), found[1].network.flat())
+
+
+MEANS = {
+    "backprop": lambda: exact("backprop"),
+    "log_smoothed": lambda: exact("log_smoothed"),
+    **{name: (lambda name=name: sampled(shaping=name)) for name in ("raw", "leave_one_out", "maxrl")},
+    "mirrored": lambda: sampled(noise="mirrored"),
+}
+
+
+@pytest.mark.parametrize("make", MEANS.values(), ids=MEANS)
+def test_the_mean_that_is_known_is_the_mean_of_the_gradients(here, make) -> None:
+    """Along itself and along an axis, within 5 standard errors of 400 gradients."""
+    job = make()
+    ((size, variance, _),) = job.cells()
+    draws = noise_scale.gradients(job, size, variance, here, 400)
+    mean = noise_scale.mean_gradient(job, size, variance, here)
+    for direction in (mean, torch.ones_like(mean)):
+        along = draws @ direction
+        assert abs(float(along.mean() - mean @ direction)) < 5 * float(along.std()) / sqrt(len(along))
+
+
+@pytest.mark.parametrize("space", ["parameters", "batch"])
+def test_elsewhere_the_mean_is_found_in_the_noise(here, space: str) -> None:
+    assert noise_scale.mean_gradient(sampled(space=space), 8, 0.5, here) is None
+
+
+def test_more_samples_and_less_credit_change_the_noise_as_they_should(digits) -> None:
+    """Sampling adds noise to the exact arm's, N times as many samples less of it, one fitness a batch far more."""
+    jobs = [
+        exact("backprop"),
+        replace(exact("smoothed"), method="smoothed"),
+        replace(sampled(shaping="leave_one_out"), method="few", num_samples=(4,)),
+        replace(sampled(shaping="leave_one_out"), method="many", num_samples=(64,)),
+        replace(sampled(shaping="leave_one_out", space="batch"), method="batch", num_samples=(64,)),
+        replace(sampled(shaping="leave_one_out"), method="few_gaussian", control="gaussian"),
+    ]
+    frame = noise_scale.measure(jobs, 0.01, digits, 64)
+    assert "few_gaussian" not in set(frame["method"])
+    noise = frame[frame["step"] == 10].set_index("method")["relative_noise"]
+    assert noise["smoothed"] < noise["many"] < noise["few"]
+    added = noise - noise["smoothed"]
+    assert added["few"] / added["many"] == pytest.approx(16 * 1.3, rel=0.3)  # leave-one-out: more than 1/N at N = 4
+    assert noise["batch"] > 5 * noise["many"] or np.isnan(noise["batch"])
+
+
+def test_without_backprop_there_are_no_networks_to_ask(digits) -> None:
+    with pytest.raises(ValueError, match="backprop"):
+        noise_scale.measure([exact("smoothed")], 0.01, digits, 8)
