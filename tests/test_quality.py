@@ -42,8 +42,8 @@ def measure(made, **changes):
 @pytest.mark.parametrize("stage", range(3))
 @pytest.mark.parametrize("variance", [0.25, 4.0])
 def test_the_law_lies_on_the_measured_cosine_and_variance(made, stage, variance):
-    """Within 5 standard errors at the logits (and 4 % of the cosine, whose law takes the noise as Gaussian); pushed, the
-    cosine is good to 10 % and mirrored noise's variance, whose pairs are taken as isotropic, too."""
+    """Within 5 standard errors at the logits (and 4 % of the cosine, whose law takes the noise as Gaussian); pushed,
+    the cosine is good to 10 %, and so is the variance of mirrored noise, whose pairs are taken as isotropic."""
     frame = measure(made[stage : stage + 1], num_samples=[16], noise_variance=[variance], num_draws=300)
     frame = frame[frame["probability"] > 0]
     for _, row in frame.iterrows():

@@ -27,6 +27,7 @@ MENUS = {
     "spaces": "space",
     "noises": "noise",
     "shapings": "shaping",
+    "variances": "variance",
     "exact": "exact",
 }
 """A job's menus and the key that names its choice."""
@@ -44,6 +45,8 @@ def job(method: str, **changes) -> Job:
         "space": "",
         "noise": "",
         "shaping": "",
+        "variance": "fixed",
+        "control": None,
         "exact": None,
         "optimizer": "adam",
         "weight_decay": 0.0,

@@ -89,6 +89,8 @@ def backprop_job(dataset: str, logit_dim: int, max_steps: int, learning_rate: fl
 
 def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
     experiment, tuning = config["experiments"][name], config["tuning"]
+    own_rates = listed(experiment.get("learning_rates", []))
+    rates = own_rates or tuning["learning_rates"]
     for method, dataset, model in product(*(listed(experiment[key]) for key in ("methods", "dataset", "model"))):
         spec = config["methods"][method]
         exact = spec.get("exact")
@@ -124,8 +126,8 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     num_seeds=experiment["num_seeds"],
                     max_steps=experiment["max_steps"],
                     max_queries=experiment.get("max_queries"),
-                    learning_rates=tuple(tuning["learning_rates"]),
-                    num_tuning_seeds=tuning["num_seeds"],
+                    learning_rates=tuple(rates),
+                    num_tuning_seeds=tuning["num_seeds"] if len(rates) > 1 or not own_rates else 0,
                     tuning_fraction=tuning["fraction"],
                     max_widenings=tuning["max_widenings"],
                     evaluations_per_decade=config["evaluations_per_decade"],

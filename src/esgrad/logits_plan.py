@@ -45,10 +45,10 @@ class LogitsPlan:
         num_samples: int | None,
     ) -> dict[str, Any]:
         """N for the cosine, or the cosine of N; for real logits each example's, and the t that takes fewest samples."""
-        of, t = Estimator(noise or NOISE, shaping or SHAPING), variance or VARIANCE
+        of, t = Estimator(_or(noise, NOISE), _or(shaping, SHAPING)), _or(variance, VARIANCE)
         if num_samples is not None:
             return self._bought(of, t, num_samples)
-        goal = cosine or COSINE
+        goal = _or(cosine, COSINE)
         better = self._better(of, t, goal)
         count = of.num_samples(self._place(t), goal)
         if count is None:
@@ -71,7 +71,9 @@ class LogitsPlan:
     ) -> dict[str, Any]:
         """The cheapest training: its N, B, shaping and t where they are not given, its price and how sure that is."""
         pairs = [pair for pair in with_laws() if noise in (None, pair[0]) and shaping in (None, pair[1])]
-        tried = [Estimator(*pair) for pair in pairs or [(noise or NOISE, shaping or SHAPING)]]
+        tried = [Estimator(*pair) for pair in pairs or [(_or(noise, NOISE), _or(shaping, SHAPING))]]
+        given = {"noise": noise, "shaping": shaping, "noise_variance": variance, "batch_size": terms.batch_size}
+        given["num_samples"] = num_samples if cosine is None else cosine
         made = (self._option(terms, of, variance, cosine, num_samples) for of in tried)
         options = [option for option in made if option is not None]
         if not options:
@@ -93,6 +95,7 @@ class LogitsPlan:
             | best.price._asdict()
             | {"price_low": low, "price_high": high, "num_samples_within_tenth": best.flat}
             | {name: value for name, value in terms._asdict().items() if name != "batch_size"}
+            | {"chosen": [name for name, value in given.items() if value is None]}
             | {"alternatives": [_alternative(option) for option in options]}
         )
 
@@ -154,7 +157,7 @@ class LogitsPlan:
         self, terms: Terms, of: Estimator, variance: float | None, cosine: float | None, num_samples: int | None
     ) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
-        variance = variance or self._best_variance(of, cosine or COSINE)
+        variance = self._best_variance(of, _or(cosine, COSINE)) if variance is None else variance
         place = self._place(variance)
         if cosine is None and num_samples is None:
             found, flat = cheapest(
@@ -179,3 +182,8 @@ def _quantiles(values: Tensor) -> dict[str, float | None]:
     """Of numbers [E], by share; None where a number is beyond the law."""
     found = torch.quantile(values, torch.tensor(QUANTILES, dtype=values.dtype), interpolation="higher").tolist()
     return {str(share): value if value < float("inf") else None for share, value in zip(QUANTILES, found, strict=True)}
+
+
+def _or(value: Any, default: Any) -> Any:
+    """The value, or the default where nothing is said."""
+    return default if value is None else value

@@ -13,7 +13,7 @@ SECTIONS = {
     "gradient_quality": ("methods", "logit_dim", "num_samples", "noise_variance", "batch_size"),
     "samples_needed": ("logit_dim", "cosine"),
 }
-"""The sections that measure, with their keys that are lists; results lie in folders of these names, a file for each K."""
+"""The sections that measure, and their keys that are lists; results lie in folders of these names, a file a K."""
 SAMPLED = {"independent": ["raw", "leave_one_out", "maxrl"]}
 """The noise and the shapings that `samples_needed` measures."""
 
@@ -84,7 +84,7 @@ def _samples(config: dict[str, Any], logit_dim: int) -> dict[str, Any]:
 
 
 def _checkpoints(config: dict[str, Any], logit_dim: int) -> dict[str, Any] | None:
-    """The training with K logits; with fewer than the data set has classes, of its first K. None without the section."""
+    """The training with K logits; for K below the number of classes, on the first K. None without the section."""
     if "checkpoints" not in config:
         return None
     section = config["checkpoints"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Products(NamedTuple):
-    """The inner products of n estimates g_i [n, M, D] of M gradients with their sum and with the references r [M, D]."""
+    """Inner products of n estimates g_i [n, M, D] of M gradients with their sum and with the references r [M, D]."""
 
     square: Tensor  # |g_i|² [n, M]
     along: Tensor  # g_i · Σg [n, M]

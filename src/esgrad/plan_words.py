@@ -9,6 +9,8 @@ LAWS = {
     "parameters": "cos² ~ Beta(n/2, (d − 1)/2) for n = N/2 mirrored pairs, exact where the fitness is linear",
 }
 
+FORGIVES = "a whole training forgives almost any fixed t, its rate tuned"
+
 
 def lines(answer: dict[str, Any]) -> list[str]:
     """What `esgrad.plan` returned, as lines of `word   sentence`."""
@@ -81,6 +83,8 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
         if other["price"] <= NEAR * answer["price"]
         and (other["noise"], other["shaping"]) != (answer["noise"], answer["shaping"])
     ]
+    if "num_examples" in answer and "noise_variance" in answer["chosen"]:
+        rows.append(("t", f"{answer['noise_variance']:g} is the best for one step at these logits; {FORGIVES}"))
     return rows + ([("", f"within a tenth as well: {', '.join(near)}")] if near else [])
 
 
@@ -98,7 +102,7 @@ def _examples(answer: dict[str, Any]) -> list[tuple[str, str]]:
             (
                 "t",
                 f"{answer['best_noise_variance']:g} would take fewest for this one step: N ="
-                f" {answer['best_num_samples']:,}; a whole training forgives almost any fixed t, its rate tuned",
+                f" {answer['best_num_samples']:,}; {FORGIVES}",
             )
         )
     return rows

@@ -77,24 +77,21 @@ def plan(
         raise ValueError(f"cosine {cosine} and num_samples {num_samples} are two questions: ask one of them")
     if cosine is not None and not (_real(cosine) and 0 < cosine < 1):
         raise ValueError(f"cosine is a number between 0 and 1, such as 0.5, not {cosine!r}")
-    _whole("num_samples", num_samples, 1, MOST)
-    _whole("batch_size", batch_size, 1, MOST_EXAMPLES)
-    _positive(noise_variance=noise_variance, min_steps=min_steps, data_noise_scale=data_noise_scale)
-    _positive(query_cost=query_cost, forward_cost=forward_cost)
+    num_samples = _whole("num_samples", num_samples, 1, MOST)
+    batch_size = _whole("batch_size", batch_size, 1, MOST_EXAMPLES)
+    noise_variance = _positive("noise_variance", noise_variance)
     terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
     if problem == "parameters":
         if terms is not None:
             raise ValueError("no law of the price is known for noise at the parameters: logit_dim or logits would do")
-        assert parameters is not None
-        variance = noise_variance or PARAMETER_VARIANCE
-        answer = _at_parameters(parameters, noise or PARAMETER_NOISE, shaping or PARAMETER_SHAPING, cosine, num_samples)
+        answer = _at_parameters(int(parameters or 0), noise, shaping, cosine, num_samples)
+        variance = PARAMETER_VARIANCE if noise_variance is None else noise_variance
         return answer | {"noise_variance": variance, "batch_size": batch_size}
-    if logits is not None:
-        logits, targets = _checked(logits, targets, noise_variance or VARIANCE)
-        at = LogitsPlan(logits.shape[1], logits, targets)
+    if problem == "logit_dim":
+        at = LogitsPlan(int(logit_dim or 0))
     else:
-        assert logit_dim is not None
-        at = LogitsPlan(int(logit_dim))
+        logits, targets = _checked(logits, targets, VARIANCE if noise_variance is None else noise_variance)
+        at = LogitsPlan(logits.shape[1], logits, targets)
     if terms is not None:
         return at.priced(terms, noise, shaping, noise_variance, cosine, num_samples)
     return at.answer(noise, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
@@ -136,7 +133,13 @@ def _terms(query: Any, forward: Any, steps: Any, scale: Any, batch_size: int | N
         return None
     if query is None or forward is None:
         raise ValueError(f"query_cost is {query} and forward_cost {forward}: a price needs both, in the same unit")
-    return Terms(float(query), float(forward), steps or MIN_STEPS, scale or DATA_NOISE_SCALE, batch_size)
+    costs = {"query_cost": query, "forward_cost": forward}
+    assumed = {
+        "min_steps": MIN_STEPS if steps is None else steps,
+        "data_noise_scale": DATA_NOISE_SCALE if scale is None else scale,
+    }
+    checked = {name: float(_positive(name, value) or 0) for name, value in (costs | assumed).items()}
+    return Terms(**checked, batch_size=batch_size)
 
 
 def _checked(logits: Any, targets: Any, variance: float) -> tuple[Tensor, Tensor]:
@@ -153,13 +156,15 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 
 def _at_parameters(
-    count: int, noise: str, shaping: str, cosine: float | None, num_samples: int | None
+    count: int, noise: str | None, shaping: str | None, cosine: float | None, num_samples: int | None
 ) -> dict[str, Any]:
     """N or the cosine for mirrored noise at d parameters: cos² ~ Beta(n/2, (d−1)/2), n = N/2 pairs.
 
     g = (1/n) Σ ε(ε·∇) has the mean ∇ and tr Var g = |∇|² (d + 1)/n. Ranks take the fitness's place up to a factor, at
     the price of 1 − 3/π of the pairs.
     """
+    noise = PARAMETER_NOISE if noise is None else noise
+    shaping = PARAMETER_SHAPING if shaping is None else shaping
     menu.check("noises", noise)
     menu.check("shapings", shaping)
     if noise != "mirrored" or shaping not in RANKS:
@@ -167,7 +172,7 @@ def _at_parameters(
         raise ValueError(f"no law is known for {noise} × {shaping} at the parameters; known: {known}")
     share = RANKS[shaping]
     if num_samples is None:
-        goal = cosine or COSINE
+        goal = COSINE if cosine is None else cosine
         guess = float(theory.parameter_directions_needed(goal, count)) / share
         pairs = first(lambda index: _beta_cosine((index + 1) * share, count) >= goal, int(guess), MOST)
         assert pairs is not None
@@ -196,19 +201,20 @@ def _beta_cosine(directions: float, count: int) -> float:
     return float(poch(directions / 2, 0.5) / poch((directions + count - 1) / 2, 0.5))
 
 
-def _whole(name: str, value: Any, least: int, most: int) -> None:
-    """ValueError unless the value, if there is one, is a whole number in range."""
+def _whole(name: str, value: Any, least: int, most: int) -> int | None:
+    """The value, if there is one; ValueError unless it is a whole number in range."""
     if value is None:
-        return
+        return None
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ValueError(f"{name} is a whole number from {least} to {most:,}, not {value!r}")
+    return int(value)
 
 
-def _positive(**values: Any) -> None:
-    """ValueError unless each value, if there is one, is a number above 0 that can be squared."""
-    for name, value in values.items():
-        if value is not None and not (_real(value) and 1e-100 < value < 1e100):
-            raise ValueError(f"{name} is a finite number above 0, not {value!r}")
+def _positive(name: str, value: Any) -> float | None:
+    """The value, if there is one; ValueError unless it is a number above 0 that can be squared."""
+    if value is not None and not (_real(value) and 1e-100 < value < 1e100):
+        raise ValueError(f"{name} is a finite number above 0, not {value!r}")
+    return None if value is None else float(value)
 
 
 def _real(value: Any) -> bool:

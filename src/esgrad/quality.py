@@ -1,4 +1,4 @@
-"""Gradient quality without training by the estimator: estimates at checkpoints against the exact gradient they estimate.
+"""Gradient quality without training by the estimator: at checkpoints, against the exact gradient it estimates.
 
 A cell is a checkpoint × t × N × (noise, shaping). It is measured at the logits of each example (level "example"), and
 behind the chain rule, where a training meets it: the parameters' gradient on mini-batches (level "batch"), against the

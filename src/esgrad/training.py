@@ -72,8 +72,11 @@ def tune(
 ) -> tuple[list[float], list[dict[str, Any]]]:
     """Choose a learning rate for each t on the tuning seeds' validation accuracy; the grid widens at its edges.
 
-    Returns the rates, one for each t, and the first and last row of every tuning run.
+    Returns the rates, one for each t, and the first and last row of every tuning run. Without tuning seeds the first
+    candidate is taken as it is.
     """
+    if not job.tuning_seeds:
+        return [job.learning_rates[0]] * len(variances), []
     steps = max(1, math.ceil(job.tuning_fraction * job.steps(num_samples)))
     scores: dict[Group, list[float]] = {}
     rows: list[dict[str, Any]] = []

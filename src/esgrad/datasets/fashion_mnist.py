@@ -17,5 +17,5 @@ def facts(classes: str = "10") -> Facts:
 
 
 def decode(data_root: Path, classes: str = "10") -> Data:
-    """The articles, [70000, 1, 28, 28], or those of the first k classes, from torchvision's folder below `data_root`."""
+    """The articles, [70000, 1, 28, 28], or the first k classes, from torchvision's folder below `data_root`."""
     return _idx.decode("FashionMNIST", data_root, classes)

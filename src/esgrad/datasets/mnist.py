@@ -21,5 +21,5 @@ def facts(classes: str = "10") -> Facts:
 
 
 def decode(data_root: Path, classes: str = "10") -> Data:
-    """The digits, [70000, 1, 28, 28], or those of the first k classes, from torchvision's folder below `data_root`."""
+    """The digits, [70000, 1, 28, 28], or the first k classes, from torchvision's folder below `data_root`."""
     return _idx.decode("MNIST", data_root, classes)

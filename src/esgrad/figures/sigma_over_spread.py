@@ -27,7 +27,7 @@ def draw(suite: Suite) -> style.Drawing:
     names = _select.varying(suite, "noise_variance", "variance")
     records = _select.reported(suite, *names)
     records = records[(records["sigma"] > 0) & (records["spread"] > 0) & (records["step"] > 0)]
-    records = _at_largest_n(records[records["space"] == "logits"])
+    records = _middle_level(_at_largest_n(records[records["space"] == "logits"]))
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies t at the logits.", COLUMNS)
     suffix = records["variance"].where(records["variance"] != "fixed", "")
@@ -63,6 +63,15 @@ def _at_largest_n(records: pd.DataFrame) -> pd.DataFrame:
     return records[records["num_samples"].isna() | (records["num_samples"] == largest)]
 
 
+def _middle_level(records: pd.DataFrame) -> pd.DataFrame:
+    """Of a rule the level nearest 1 alone: its others lie parallel to it."""
+    kept = [
+        rows if rule == "fixed" else rows[rows["noise_variance"] == _select.nearest(rows["noise_variance"], 1.0)]
+        for rule, rows in records.groupby("variance", sort=False)
+    ]
+    return pd.concat([records.iloc[:0], *kept])
+
+
 def _panel(axes: Axes, part: pd.DataFrame, levels: list[float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -72,11 +81,9 @@ def _panel(axes: Axes, part: pd.DataFrame, levels: list[float]) -> None:
         _line(axes, line, look | {"label": f"t = {style.number(float(level))}"})
     for rule, (colour, _) in LOOKS.items():
         lines = part[part["variance"] == rule]
-        if rule != "fixed" and not lines.empty:  # one level: the others lie parallel to it
-            middle = _select.nearest(lines["noise_variance"], 1.0)
-            words = f"{rule.replace('_', ' ')}, level {style.number(middle)}"
-            look = {"color": colour, "linestyle": (0, (4, 1.5)), "label": words}
-            _line(axes, lines[lines["noise_variance"] == middle], look)
+        if rule != "fixed" and not lines.empty:
+            words = f"{rule.replace('_', ' ')}, level {style.number(lines['noise_variance'].iloc[0])}"
+            _line(axes, lines, {"color": colour, "linestyle": (0, (4, 1.5)), "label": words})
     style.ticks(axes, "y", style.decades(part["ratio"]))
     axes.set_xlabel(style.AXES["steps"])
     axes.set_ylabel("σ / spread of the logits")

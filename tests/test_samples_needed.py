@@ -1,0 +1,258 @@
+"""N* is found where it was planted and where the law puts it; what the budget does not reach is censored."""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from esgrad import batch_law, checkpoints, menu, samples_needed, theory
+from esgrad.perturbation import Perturbation
+from esgrad.records import SAMPLES_COLUMNS
+from esgrad.samples_needed import bracket, grid, measure
+from esgrad.streams import Role
+from esgrad.tables import exponents
+from esgrad.tables import samples_needed as table
+from tests.planted import SLOPES, planted_suite
+from tests.running import job
+
+SPEC = {"noise_variance": 1.0, "cosines": [0.5, 0.9], "num_examples": 4, "batch_size": 8, "num_draws": 1, "budget": 3e7}
+BACKPROP = {"exact": "backprop", "method": "backprop", "noise": "", "shaping": "", "blackbox": "cross_entropy"}
+
+
+@pytest.fixture(scope="module")
+def networks(digits):
+    """A linear network before and after a short training."""
+    made = job(**BACKPROP, num_samples=(None,), noise_variance=(None,), learning_rates=(0.03,), max_steps=150)
+    return checkpoints.make(made, digits, 8, ["start", "trained"])
+
+
+@pytest.fixture(scope="module")
+def level():
+    return pd.concat([measure([], k, **SPEC) for k in (2, 10, 100, 1000)], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def measured(networks):
+    return measure(networks, 10, **SPEC | {"num_draws": 2})
+
+
+def suite_of(frame: pd.DataFrame):
+    return replace(planted_suite(["headline"], seeds=1, methods=["backprop"]), samples_needed=frame)
+
+
+# Brackets
+
+
+def test_the_grid_begins_with_every_small_n_and_grows_by_a_factor() -> None:
+    points = np.array(grid(1e6))
+    assert points[:6].tolist() == [1, 2, 3, 4, 5, 6]
+    assert points[-1] == 1_000_000
+    assert (points[1:] / points[:-1])[20:].max() < 1.34
+
+
+@pytest.mark.parametrize("needed", [1.5, 10.0, 317.0, 4e5])
+def test_a_planted_curve_gives_the_planted_n(needed: float) -> None:
+    points = grid(1e6)
+    low, high = bracket(points, [(n / (n + 3 * needed)) ** 0.5 for n in points], 0.5)  # ½ at N = needed
+    assert low < needed <= high <= max(2, 1.5 * low)
+    assert {low, high} <= set(points)
+
+
+def test_a_bracket_is_open_where_nothing_was_reached_and_begins_at_0_where_the_first_n_was_enough() -> None:
+    assert bracket([1, 2, 4], [0.1, 0.2, 0.3], 0.5) == (4.0, inf)
+    assert bracket([1, 2, 4], [0.6, 0.7, 0.8], 0.5) == (0.0, 1.0)
+    assert bracket([1, 2, 4], [0.1, 0.2, 0.5], 0.5) == (2.0, 4.0)
+
+
+def test_a_noisy_bracket_reaches_from_the_first_crossing_to_the_last() -> None:
+    assert bracket([1, 2, 4, 8, 16], [0.1, 0.6, 0.4, 0.6, 0.7], 0.5) == (1.0, 8.0)
+    assert bracket([1, 2, 4, 8], [0.6, 0.4, 0.6, 0.4], 0.5) == (0.0, inf)
+
+
+# Estimates
+
+
+@pytest.mark.parametrize("variance", [0.04, 9.0])
+@pytest.mark.parametrize("shaping", ["raw", "leave_one_out", "maxrl"])
+def test_the_estimates_are_the_training_s_own(shaping: str, variance: float) -> None:
+    """At each N the sums give what Perturbation and the shaping give, hits or none."""
+    logits, targets = (
+        0.5 * variance**0.5 * torch.randn(6, 20, generator=torch.Generator().manual_seed(0)),
+        torch.arange(6),
+    )
+    sums = samples_needed._Sums(logits, targets, variance, draws=2, whole=shaping != "raw")
+    noise, module = menu.load("noises", "independent"), menu.load("shapings", shaping)
+    judge = menu.load("blackboxes", "zero_one").fitness
+    hits = 0.0
+    for num_samples in (2, 7, 60):
+        sums.grow(num_samples, torch.ones(6, dtype=torch.bool))
+        for draw in range(2):
+            step = samples_needed.FIRST_STEP + draw
+            q = Perturbation(noise, [0], Role.QUALITY, step, num_samples, torch.tensor([variance]))
+            fitness = torch.cat([judge(points, targets) for points in q.around(logits[None])], 1)
+            expected = q.weighted_sum(module.weights(fitness), 20)[0].double()
+            torch.testing.assert_close(sums.estimates(shaping)[draw], expected, rtol=1e-4, atol=1e-5 / variance**0.5)
+            hits += float(fitness.sum())
+    assert hits > 0
+
+
+# The law
+
+
+def test_at_level_logits_n_is_the_law_s(level: pd.DataFrame) -> None:
+    """The typical N* of four examples lies within 30 % of the law's: a step of the grid is a third."""
+    found = table.table(suite_of(level))
+    found = found[found["censored"] == 0]
+    assert len(found) >= 12
+    assert (found["low"] <= 1.1 * found["predicted"]).all()
+    assert (found["high"] >= 0.9 * found["predicted"]).all()
+    large = found[found["logit_dim"] >= 10]
+    assert (np.log(large["estimate"] / large["predicted"]).abs() < 0.3).all()
+
+
+@pytest.mark.parametrize("cosine", [0.5, 0.9])
+def test_the_law_at_level_logits_tends_to_the_closed_form(level: pd.DataFrame, cosine: float) -> None:
+    """N = c²/(1−c²)·(K(K−1)/e_K² − 1), to leading order in 1/K (theory.md, section 5)."""
+    for k, tolerance in [(100, 0.06), (1000, 0.012)]:
+        row = level.query("kind == 'needed' and shaping == 'raw' and logit_dim == @k and cosine == @cosine").iloc[0]
+        assert row["predicted"] == pytest.approx(cosine**2 / (1 - cosine**2) * theory.level_ratio(k), rel=tolerance)
+
+
+def test_at_the_start_the_exponent_lies_well_above_one_and_where_the_law_has_it(level: pd.DataFrame) -> None:
+    found = exponents.table(suite_of(level[level["logit_dim"] >= 10])).query("shaping == 'raw' and num_dims == 3")
+    for row in found.itertuples():
+        assert row.reason == ""
+        assert 1.55 < row.exponent < 1.85
+        assert 1.6 < row.law < 1.8
+        assert abs(row.exponent - row.law) < 0.12
+
+
+def test_all_k_lie_on_one_curve_when_n_is_scaled_by_the_law(level: pd.DataFrame) -> None:
+    curve = level.query("kind == 'curve' and shaping == 'raw' and logit_dim >= 10")
+    x = curve["num_samples"] / curve["predicted"]
+    away = (curve["cosine"] - np.sqrt(x / (1 + x)))[x.between(0.5, 20)]
+    assert len(away) > 100
+    assert away.abs().mean() < 0.03
+
+
+def test_a_network_s_examples_need_what_the_law_says(measured: pd.DataFrame) -> None:
+    hit = measured[(measured["kind"] == "needed") & np.isfinite(measured["high"]) & (measured["low"] > 0)]
+    ratio = np.log(np.sqrt(hit["low"] * hit["high"]) / hit["predicted"])
+    for level_of_it, some in ratio.groupby(hit["level"]):
+        assert len(some) >= 10
+        assert some.abs().median() < (0.25 if level_of_it == "example" else 0.35)
+
+
+@pytest.mark.parametrize(("shaping", "num_samples"), [("raw", 100), ("leave_one_out", 10), ("maxrl", 30)])
+def test_the_probes_find_the_trace_behind_the_chain_rule(networks, shaping: str, num_samples: int) -> None:
+    """Against Σ tr(C_b J_b J_bᵀ) with every covariance and Gram matrix in full; the probes' error is some 2 %."""
+    for at in networks:
+        law = batch_law.BatchLaw(at, 1.0)
+        rows = torch.eye(10).expand(8, 10, 10)
+        each = torch.stack([at.push_each(rows[:, k]) for k in range(10)], 1).double()  # [B, K, d]
+        covariance = theory.covariance(shaping, at.logits, at.targets, 1.0, num_samples)
+        exact = (covariance * (each @ each.mT)).sum()
+        found = theory.gradient_variance("independent", shaping, law.seen, num_samples).sum()
+        assert found == pytest.approx(float(exact), rel=0.1)
+
+
+@pytest.mark.parametrize("shaping", ["raw", "leave_one_out", "maxrl"])
+def test_a_batch_s_mean_cosine_is_the_law_s(networks, shaping: str) -> None:
+    num_samples = 60
+    for at in networks:
+        law = batch_law.BatchLaw(at, 1.0)
+        sums = samples_needed._Sums(at.logits, at.targets, 1.0, draws=150, whole=True)
+        sums.grow(num_samples, torch.ones(8, dtype=torch.bool))
+        cosine = samples_needed._cosine(at.push(sums.estimates(shaping)).double(), law.exact[law.arm(shaping)])
+        assert abs(cosine.mean() - law.cosine(shaping, num_samples)) < 0.04 + 5 * cosine.std() / 150**0.5
+        needed = law.samples_needed(shaping, 0.8)
+        assert law.cosine(shaping, needed) == pytest.approx(0.8, rel=1e-3)
+
+
+# Rows
+
+
+def test_the_rows_are_those_that_the_docstring_promises(measured: pd.DataFrame) -> None:
+    assert list(measured.columns) == SAMPLES_COLUMNS
+    needed, curve = (measured[measured["kind"] == kind] for kind in ("needed", "curve"))
+    assert len(needed) + len(curve) == len(measured)
+    assert set(needed["cosine"]) == {0.5, 0.9}
+    key = ["stage", "level", "shaping", "example", "batch_size"]
+    assert len(needed) == 2 * (3 * 2 * 4 + 2 * 3)  # level and two networks × raw, leave_one_out × 4; two batches × 3
+    assert not needed.duplicated([*key, "cosine"]).any()
+    assert not curve.duplicated([*key, "num_samples"]).any()
+    assert (needed["low"] < needed["high"]).all()
+    assert needed.loc[needed["level"] == "batch", "batch_size"].eq(8).all()
+    assert set(measured.loc[measured["stage"] == "level", "level"]) == {"example"}
+
+
+def test_measuring_again_gives_the_same_rows_whatever_else_is_asked_and_whatever_torch_s_own_state(networks) -> None:
+    spec = SPEC | {"budget": 1e5}
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first = measure(networks, 10, **spec)
+    assert (state == torch.random.get_rng_state()).all()
+    torch.manual_seed(2)
+    alone = measure(networks[1:], 10, **spec | {"cosines": [0.9]})
+    both = first[first["stage"].isin(["level", "trained"]) & ~((first["kind"] == "needed") & (first["cosine"] == 0.5))]
+    pd.testing.assert_frame_equal(both.reset_index(drop=True), alone)
+
+
+def test_a_spent_budget_censors_and_a_larger_one_finds_the_same_further_on(level: pd.DataFrame) -> None:
+    poor = measure([], 1000, **SPEC | {"budget": 1e5})
+    needed, curve = poor[poor["kind"] == "needed"], poor[poor["kind"] == "curve"]
+    assert np.isinf(needed["high"]).all()
+    reached = curve.groupby("shaping")["num_samples"].max()
+    assert (needed["low"] == needed["shaping"].map(reached)).all()
+    assert 10 * reached["leave_one_out"] < reached["raw"] < 1e5
+    rich = level.query("kind == 'curve' and logit_dim == 1000").merge(
+        curve, on=["shaping", "example", "num_samples"], suffixes=("", "_poor")
+    )
+    assert len(rich) == len(curve)
+    assert (rich["cosine"] == rich["cosine_poor"]).all()
+
+
+def test_fewer_dimensions_get_more_draws() -> None:
+    draws = [measure([], k, **SPEC | {"budget": 1e4, "num_draws": 2})["num_draws"].iloc[0] for k in (10, 1000, 3000)]
+    assert draws == [200, 2, 2]
+
+
+def test_bad_input_is_refused_in_a_line(networks) -> None:
+    with pytest.raises(ValueError, match=r"a wanted cosine is 1\.0: expected a number between 0 and 1"):
+        measure([], 10, **SPEC | {"cosines": [0.5, 1.0]})
+    with pytest.raises(ValueError, match="has K = 10 logits: expected logit_dim = 100"):
+        measure(networks, 100, **SPEC)
+    with pytest.raises(ValueError, match="has 8 examples: expected 9"):
+        measure(networks, 10, **SPEC | {"batch_size": 9})
+
+
+# Tables
+
+
+def test_planted_exponents_come_back_and_censored_ones_do_not() -> None:
+    found = exponents.table(planted_suite(["headline"], seeds=1, methods=["backprop"]))
+    known = found[found["reason"] == ""]
+    assert len(known) >= 20
+    truth = known["stage"].map(SLOPES)
+    assert known["law"].to_numpy() == pytest.approx(truth.to_numpy())
+    assert ((known["low"] <= truth) & (truth <= known["high"])).mean() > 0.8
+    refused = found[found["reason"] != ""]
+    assert refused["exponent"].isna().all()
+    assert refused["reason"].str.contains("no run arrived").any()
+
+
+def test_an_exponent_is_told_for_all_k_and_for_each_decade() -> None:
+    ranges = list(exponents._ranges(pd.Series([2, 3, 10, 30, 100, 1000, 10_000])))
+    assert ranges == [(2, 10_000), (2, 10), (10, 100), (100, 1000), (1000, 10_000)]
+    assert list(exponents._ranges(pd.Series([10, 100]))) == [(10, 100)]
+    assert list(exponents._ranges(pd.Series([10, 10]))) == []
+
+
+def test_a_typical_n_is_as_wide_as_the_grid_where_all_examples_agree() -> None:
+    rows = pd.DataFrame({"low": [100.0] * 4, "high": [134.0] * 4})
+    assert table._typical(rows) == pytest.approx((13400**0.5, 100, 134))
+    alone = pd.DataFrame({"low": [100.0], "high": [inf]})
+    assert table._typical(alone) == (inf, 100, inf)
