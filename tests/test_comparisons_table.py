@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from esgrad.comparisons import holm
+from esgrad.comparisons import holm, smallest_detectable
 from esgrad.runs import arrivals, backprop, targets
 from esgrad.suite import CELL
 from esgrad.tables import comparisons
@@ -99,6 +99,14 @@ def test_a_verdict_needs_holms_five_percent(frame):
     assert 0 < decided.sum() < len(frame)
 
 
+def test_what_can_be_detected_is_told_at_the_familys_hardest_level(suite, frame):
+    where = {"experiment": "headline", "num_samples": 100, "blackbox": "zero_one"}
+    row = of(frame, method="maxrl", measure="test accuracy", **where).iloc[0]
+    difference = last(suite, method="maxrl", **where) - last(suite, method="lecture", **where)
+    hand = smallest_detectable(difference.std(), 10, 0.05 / row["family_size"])
+    assert row["smallest_detectable"] == pytest.approx(hand) != smallest_detectable(difference.std(), 10)
+
+
 def test_fewer_steps_and_more_accuracy_are_better(suite, frame):
     better = of(frame, experiment="headline", method="maxrl", num_samples=10)
     assert set(better["verdict"]) == {"better"}
@@ -122,7 +130,7 @@ def test_with_five_seeds_nothing_can_be_decided_and_the_words_say_so():
     assert len(known) > 0
     assert np.isinf(known).all()
     count = len(of(few, measure="test accuracy"))
-    assert f"{count} have too few differing pairs to reach 5 %" in comparisons.markdown(few)
+    assert f"In {count} too few pairs differ to reach 5 %" in comparisons.markdown(few)
 
 
 def test_removing_a_method_changes_only_what_belongs_to_the_family(suite, frame):

@@ -396,6 +396,8 @@ def test_the_published_files_hold_the_published_numbers(word, folder, mean, test
     if mean is not None:  # of the training pixels, as it is published to four digits
         found = decoded.images[:train].double().mean(dim=(0, 2, 3)) / 255
         assert found.tolist() == pytest.approx(mean, abs=5e-5)
+    if word in IDX:
+        assert data.decode(f"{word}-3", REAL).num_classes == 3, "and the counts are as its facts say, or it is refused"
     assert snapshot(Path(REAL)) == before
 
 

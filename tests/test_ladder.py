@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import noise_scale, records
+from esgrad import config, noise_scale, records, training
 from esgrad.statistics import Interval
 from esgrad.suite import Suite
 from esgrad.tables import ladder
@@ -331,3 +331,49 @@ def test_more_samples_and_less_credit_change_the_noise_as_they_should(digits) ->
 def test_without_backprop_there_are_no_networks_to_ask(digits) -> None:
     with pytest.raises(ValueError, match="backprop"):
         noise_scale.measure([exact("smoothed")], 0.01, digits, 8)
+
+
+METHODS = {"backprop": {"exact": "backprop"}, "smoothed": {"exact": "smoothed"}}
+
+
+def suite_of(section: dict, methods: tuple[str, ...] = tuple(METHODS), **words) -> dict:
+    experiment = {"dataset": "digits", "methods": list(methods), "max_steps": 10, "batch_size": [8, 32]}
+    return {
+        "name": "test",
+        "methods": METHODS,
+        "experiments": {"ladder": experiment | words, "other": experiment},
+        "noise_scale": section,
+    }
+
+
+def test_each_task_of_the_named_experiments_is_measured_in_a_file_of_its_own() -> None:
+    tasks = config.noise_tasks(config.validated(suite_of({"experiments": "ladder"})))
+    assert list(tasks) == [f"noise_scale/ladder/digits/mlp/logit_dim=10/batch_size={size}.parquet" for size in (8, 32)]
+    assert all([job.method for job in jobs] == list(METHODS) for jobs in tasks.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (suite_of({"experiments": "lader"}), "Did you mean 'ladder'"),
+        (suite_of({"experiments": "ladder"}, methods=("smoothed",)), "ladder has no backprop"),
+    ],
+    ids=["unknown", "no backprop"],
+)
+def test_noise_that_cannot_be_measured_is_refused_in_one_line(wrong: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        config.validated(wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_an_experiments_own_rates_replace_those_of_tuning_and_a_single_one_is_not_tuned(digits) -> None:
+    def job(rates):
+        return config.jobs(config.validated(suite_of({"experiments": "ladder"}, learning_rates=rates)))[0]
+
+    assert (job([0.1, 0.2]).learning_rates, job([0.1, 0.2]).num_tuning_seeds) == ((0.1, 0.2), 4)
+    alone = replace(job(0.1), num_seeds=1)
+    assert alone.tuning_seeds == []
+    cell = training.train_cell(alone, digits, None, [None], "cpu", lambda steps: None)
+    assert cell.tuning == []
+    assert {row["learning_rate"] for row in cell.records} == {0.1}
+    assert records.frame(alone, cell.tuning).empty

@@ -217,6 +217,20 @@ def test_a_price_adds_up_and_says_what_it_rests_on():
     assert plan_words.number(found["price_high"]) in said
 
 
+def test_where_no_gradient_is_left_the_answer_says_so():
+    """A lead of 80 σ: |∇p|² is no float64."""
+    logits, targets = torch.tensor([[80.0, 0.0, 0.0]]), torch.tensor([0])
+    found = esgrad.plan(logits=logits, targets=targets, num_samples=10)
+    assert found["relative_variance"] is None
+    json.dumps(found, allow_nan=False)
+    plan_words.lines(found)
+    with pytest.raises(ValueError, match=r"no N up to .*noise_variance .* would do"):
+        esgrad.plan(logits=logits, targets=targets)
+    with pytest.raises(ValueError, match="moves no example has no price"):
+        esgrad.plan(logits=logits, targets=targets, noise_variance=1, query_cost=1, forward_cost=1, shaping="raw")
+    assert esgrad.plan(logits=logits, targets=targets, query_cost=1, forward_cost=1)["noise_variance"] > 100
+
+
 def test_a_price_on_real_logits_chooses_t_and_leaves_alone_what_is_given(networks):
     logits, targets = networks["trained"]
     costs = {"query_cost": 1, "forward_cost": 50}
@@ -369,7 +383,9 @@ WRONG = {
     "a price of nothing": ("--logit-dim 10 --query-cost 0 --forward-cost 1", "query_cost.*not 0.0"),
     "an assumption without a price": ("--logit-dim 10 --min-steps 5", "min_steps.*query_cost and forward_cost"),
     "a price at the parameters": (f"--parameters 10 {PRICE}", "no law of the price"),
-    "an odd N for a price": (f"--logit-dim 10 --noise mirrored --num-samples 3 {PRICE}", "num_samples 3 cannot be had"),
+    "an odd N for a price": (f"--logit-dim 10 --noise mirrored --num-samples 3 {PRICE}", "num_samples 3 has no price"),
+    "a cosine at no price": (f"--logit-dim 1000000000 --cosine .999 {PRICE}", "a cosine of 0.999 has no price"),
+    "beyond all N at the parameters": ("--parameters 1000000000000000 --cosine .9999999", "no N up to"),
     "beyond all N": ("--logit-dim 1000000000 --cosine .999", "no N up to 1e.18.*smaller cosine"),
 }
 

@@ -29,6 +29,7 @@ MENUS = {
     "shapings": "shaping",
     "variances": "variance",
     "exact": "exact",
+    "controls": "control",
 }
 """A job's menus and the key that names its choice."""
 
@@ -46,8 +47,8 @@ def job(method: str, **changes) -> Job:
         "noise": "",
         "shaping": "",
         "variance": "fixed",
-        "control": None,
         "exact": None,
+        "control": None,
         "optimizer": "adam",
         "weight_decay": 0.0,
         "hidden_size": 16,

@@ -153,11 +153,20 @@ def test_the_bootstrap_of_ert_is_the_interval_of_all_resamples():
 
 
 def test_the_bootstrap_of_ert_keeps_a_runs_cost_with_its_hit():
-    """Were costs and hits drawn apart, a resample of ten arrivals could cost 100 each."""
-    costs, hits = np.array([1.0] * 8 + [100.0] * 2), np.arange(10) < 8
-    low = expected_running_time_interval(costs, hits, np.random.default_rng(0)).low
-    assert low == 1
-    assert expected_running_time_interval(costs, hits, np.random.default_rng(0)).high > 208 / 8
+    """Each arrival costs 10 and each failure 1: no resample has an ERT below 10, as costs and hits drawn apart have."""
+    hits = np.arange(10) < 7
+    found = expected_running_time_interval(np.where(hits, 10.0, 1.0), hits, np.random.default_rng(0))
+    assert 10 <= found.low < found.estimate == 73 / 7 < found.high
+
+
+def test_the_bootstrap_of_ert_is_expanded_as_small_n_asks():
+    """Of the 5^5 resamples of 1 to 5 the plain 2.5 % quantile of the mean is 1.8, that at Φ(−√(5/4)·2.776) 1.2."""
+    means = np.sort(np.mean(np.stack(np.meshgrid(*[range(1, 6)] * 5), axis=-1).reshape(-1, 5), axis=1))
+    tail = stats.norm.sf(np.sqrt(5 / 4) * stats.t.isf(0.025, 4))
+    assert means[int(0.025 * 3125)] == 1.8
+    assert means[int(tail * 3125)] == 1.2
+    found = expected_running_time_interval(range(1, 6), [True] * 5, np.random.default_rng(0))
+    assert found == pytest.approx((3, 1.2, 4.8), abs=0.2 + 1e-9)
 
 
 def test_the_bootstrap_of_ert_obeys_its_generator():

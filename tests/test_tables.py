@@ -10,7 +10,16 @@ from scipy import stats
 from esgrad import markdown, menu, runs
 from esgrad.records import QUALITY_COLUMNS
 from esgrad.suite import CELL, Suite
-from esgrad.tables import accuracy, learning_rates, skipped, slower_than_backprop, success_rate, targets
+from esgrad.tables import (
+    accuracy,
+    exponents,
+    learning_rates,
+    samples_needed,
+    skipped,
+    slower_than_backprop,
+    success_rate,
+    targets,
+)
 from tests.planted import planted_suite
 
 KEYS = {
@@ -22,6 +31,9 @@ KEYS = {
     "gradient_quality": [
         *("stage", "level", "batch_size", "logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping")
     ],
+    "samples_needed": samples_needed.KEY,
+    "exponents": [*exponents.LINE, "logit_dim_low", "logit_dim_high"],
+    "ladder": [*CELL, "target"],
     "skipped": CELL,
     "slower_than_backprop": [*CELL, "target", "unit"],
     "success_rate": [*CELL, "target"],
@@ -36,6 +48,15 @@ COLUMNS = {
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
     "how_many_samples": "space noise shaping logit_dim num_samples cosine num_samples_half num_samples_nine_tenths",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
+    "samples_needed": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim "
+    "num_observations censored estimate low high predicted beyond",
+    "exponents": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim_low "
+    "logit_dim_high num_dims num_observations censored_share never_share exponent low high law law_of_hits reason",
+    "ladder": _CELL + "stands_on control change target target_accuracy num_seeds hits censored steps steps_low "
+    "steps_high queries queries_low queries_high forwards forwards_low forwards_high dead_class_rate dead_class_low "
+    "dead_class_high num_pairs ratio ratio_low ratio_high predicted verdict ratio_to_backprop ratio_to_backprop_low "
+    "ratio_to_backprop_high predicted_to_backprop accuracy_difference accuracy_difference_low "
+    "accuracy_difference_high",
     "skipped": _CELL + "reason",
     "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "
     "expected_queries_low expected_queries_high dead_class_rate dead_class_low dead_class_high",
@@ -92,7 +113,7 @@ def test_a_table_does_not_depend_on_the_order_of_the_records(small, name):
         small,
         **{
             part: getattr(small, part).sample(frac=1, random_state=1).reset_index(drop=True)
-            for part in ("records", "tuning", "gradient_quality", "skipped")
+            for part in ("records", "tuning", "gradient_quality", "samples_needed", "skipped")
         },
     )
     same(menu.load("tables", name).table(small), menu.load("tables", name).table(shuffled))
@@ -100,7 +121,8 @@ def test_a_table_does_not_depend_on_the_order_of_the_records(small, name):
 
 @pytest.mark.parametrize("name", menu.names("tables"))
 def test_a_table_of_nothing_is_empty_and_says_so(small, name):
-    nothing = {part: getattr(small, part).iloc[:0] for part in ("records", "tuning", "gradient_quality", "skipped")}
+    parts = ("records", "tuning", "gradient_quality", "samples_needed", "skipped")
+    nothing = {part: getattr(small, part).iloc[:0] for part in parts}
     module = menu.load("tables", name)
     frame = module.table(replace(small, **nothing))
     assert frame.empty

@@ -66,9 +66,12 @@ class Estimator:
         return theory.gradient_variance(self.noise, self.shaping, place, num_samples)
 
     def relative_variance(self, place: Place, num_samples: int) -> float:
-        """Σ tr Var g / Σ |E g|² over the examples: the noise of an estimate in units of what it estimates."""
-        mean = self._mean_factor(place, num_samples).square() * place.log_gradient_square
-        return float(self.variance(place, num_samples).sum() / mean.sum())
+        """Σ tr Var g / Σ |E g|² over the examples: the noise of an estimate in units of what it estimates.
+
+        Infinite where all |E g|² are too small for a float64.
+        """
+        mean = float((self._mean_factor(place, num_samples).square() * place.log_gradient_square).sum())
+        return float(self.variance(place, num_samples).sum()) / mean if mean > 0 else math.inf
 
     def num_samples(self, place: Place, cosine: float) -> int | None:
         """The smallest allowed N with that mean cosine over the examples; None where MOST would not do."""

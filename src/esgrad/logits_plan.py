@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -77,10 +78,11 @@ class LogitsPlan:
         made = (self._option(terms, of, variance, cosine, num_samples) for of in tried)
         options = [option for option in made if option is not None]
         if not options:
-            asked = f"num_samples {num_samples}" if cosine is None else f"a cosine of {cosine}"
+            asked = "noise that moves no example" if num_samples is None else f"num_samples {num_samples}"
+            asked = asked if cosine is None else f"a cosine of {cosine}"
             words = ", ".join(f"{of.noise} × {of.shaping}" for of in tried)
             raise ValueError(
-                f"{asked} cannot be had with {words}: a larger N, even for pairs, or a smaller cosine would"
+                f"{asked} has no price with {words}: a larger t, another N (even for pairs) or a smaller cosine would do"
             )
         best = min(options, key=lambda option: option.price.price)
         answer = self._bought(best.estimator, best.variance, best.price.num_samples)
@@ -116,13 +118,14 @@ class LogitsPlan:
         if reason := of.refuses(num_samples, self.num_logits):
             raise ValueError(reason)
         place = self._place(variance)
+        relative = of.relative_variance(place, num_samples)
         found = {
             "num_samples": num_samples,
             "cosine": of.cosine(place, num_samples),
             "rms_cosine": of.rms_cosine(place, num_samples),
             "gradient_variance": float(of.variance(place, num_samples).mean()),
             "gradient_variance_unit": "1/logits²",
-            "relative_variance": of.relative_variance(place, num_samples),
+            "relative_variance": relative if isfinite(relative) else None,
             "space": "logits",
             "noise": of.noise,
             "shaping": of.shaping,
@@ -165,11 +168,12 @@ class LogitsPlan:
                 lambda count: of.relative_variance(place, count),
                 lambda count: of.allowed(count, self.num_logits),
             )
-            return Option(of, variance, found, flat)
+            return Option(of, variance, found, flat) if isfinite(found.price) else None
         count = num_samples if cosine is None else of.num_samples(place, cosine)
         if count is None or of.refuses(count, self.num_logits):
             return None
-        return Option(of, variance, price(terms, count, of.relative_variance(place, count)), None)
+        found = price(terms, count, of.relative_variance(place, count))
+        return Option(of, variance, found, None) if isfinite(found.price) else None
 
 
 def _alternative(option: Option) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def _place(answer: dict[str, Any]) -> str:
 def _buys(answer: dict[str, Any]) -> str:
     mean = "a mean cosine" if "num_examples" in answer else "an expected cosine"
     variance = f"tr Var g = {number(answer['gradient_variance'])}"
-    unit = f"{variance}, {number(answer['relative_variance'])} times the squared gradient"
+    relative = answer["relative_variance"]
+    unit = f"{variance}, {number(relative)} times the squared gradient" if relative is not None else variance
     if answer["space"] == "parameters":
         unit = f"{variance} times the squared gradient"
     return f"{mean} of {answer['cosine']:.4g} to the exact gradient (√E cos² = {answer['rms_cosine']:.4g}); {unit}"

@@ -175,7 +175,10 @@ def _at_parameters(
         goal = COSINE if cosine is None else cosine
         guess = float(theory.parameter_directions_needed(goal, count)) / share
         pairs = first(lambda index: _beta_cosine((index + 1) * share, count) >= goal, int(guess), MOST)
-        assert pairs is not None
+        if pairs is None:
+            raise ValueError(
+                f"no N up to {2 * MOST:.0e} gives a cosine of {goal} at {count} parameters: a smaller one would do"
+            )
         num_samples = 2 * (pairs + 1)
     elif reason := menu.load("noises", noise).refuses(num_samples, count):
         raise ValueError(reason)

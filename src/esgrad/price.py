@@ -48,9 +48,9 @@ class Price(NamedTuple):
 
 
 def price(terms: Terms, num_samples: int, relative_variance: float) -> Price:
-    """The training with N samples, whose relative variance is ρ(N); B as given, or B_noise."""
+    """The training with N samples, whose relative variance is ρ(N); B as given, or B_noise. Infinite if ρ is."""
     noise_scale = terms.data_noise_scale + relative_variance * (1 + terms.data_noise_scale)
-    batch_size = terms.batch_size or max(1, round(noise_scale))
+    batch_size = terms.batch_size or (max(1, round(noise_scale)) if noise_scale < math.inf else 1)
     steps = terms.min_steps * (1 + noise_scale / batch_size)
     forwards = steps * batch_size
     queries = forwards * num_samples

@@ -118,7 +118,7 @@ def expected_running_time_interval(
     interval expanded as small n asks (Hesterberg 2015, The American Statistician 69, 371).
     A resample without an arrival has ERT inf. It cannot know of failures, or of dear runs, that the sample lacks: where
     all arrive and costs are log-normal (s = .7) it covers 85, 89 and 91 % at n = 5, 10 and 20; where a fifth never
-    arrives 68, 90 and 92 %; where a quarter or more is censored 92 to 97 % from n = 10 on.
+    arrives 68, 90 and 92 %; where a quarter or more is censored 83 % or more at n = 5 and 94 to 97 % from n = 10 on.
 
     Where nobody arrived no resample tells anything: estimate and `high` are inf and `low` = mean cost · (1 − p)/p,
     the least ERT if a run arrives with probability p = 1 − .025^(1/n), the largest that makes n failures likely.
@@ -142,7 +142,10 @@ def expected_running_time_interval(
 
 
 def wilson_interval(hits: int, runs: int) -> Interval:
-    """A rate and Wilson's score interval; NaN without runs."""
+    """A rate and Wilson's score interval; NaN without runs.
+
+    Its coverage moves with rate and n as any interval's of counts does: 93 to 100 % at n = 5, 10 and 20.
+    """
     if runs == 0:
         return NOTHING
     low, high = stats.binomtest(int(hits), int(runs)).proportion_ci(CONFIDENCE, method="wilson")

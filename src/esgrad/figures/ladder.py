@@ -15,15 +15,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from esgrad import style
 from esgrad.figures import _select
+from esgrad.statistics import Interval
 from esgrad.suite import Suite
 from esgrad.tables import ladder
 
-TITLE = "From cross-entropy to noise at the parameters: what does each change cost?"
+TITLE = "What does each change from backprop to ES cost?"
 TARGET, USUAL_N = "progress 0.90", 30
 NOTHING = "No experiment of this configuration has backprop and another rung of the ladder."
 PANELS = {
     "ratio_to_backprop": ("predicted_to_backprop", "steps, times backprop's"),
-    "ratio": ("predicted", "steps, times those of the rung above"),
+    "ratio": ("predicted", "steps, times those of the rung it stands on"),
     "dead_class_rate": ("", "runs with a lost class"),
 }
 """What is drawn, the prediction beside it, and the axis."""
@@ -51,7 +52,7 @@ def draw(suite: Suite) -> style.Drawing:
         frame[dot] = frame[ratio].mask(np.isinf(frame[ratio]), frame[f"{ratio}_low"])
     parts = _select.settings(frame)
     height = 0.5 + 0.3 * (frame["y"].max() + 1)
-    figure, grid = style.canvas(len(parts), len(PANELS), 2.9, height, TITLE, sharey="row", sharex="col")
+    figure, grid = style.canvas(len(parts), len(PANELS), 3.3, height, TITLE, sharey="row", sharex="col")
     for row, (title, part) in zip(grid, parts, strict=True):
         for axes, name in zip(row, PANELS, strict=True):
             _panel(axes, part, name)
@@ -84,7 +85,7 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
     for row in part.to_dict("records"):
         if pd.notna(row[dots]):
             low, high = ENDS[name]
-            _mark(axes, row, row[dots], row[low], row[high], name != "dead_class_rate")
+            _mark(axes, row, Interval(row[dots], row[low], row[high]), np.isinf(row[name]), predicted != "")
         if predicted and not row["control"] and pd.notna(row[predicted]):
             axes.plot(row[predicted], row["y"], "D", color=style.GREY, markerfacecolor="none", markersize=7, zorder=3)
     axes.grid(axis="y", visible=False)
@@ -92,36 +93,32 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
     axes.set_xlabel(words)
 
 
-def _mark(axes: Axes, row: dict[str, Any], dot: float, low: float, high: float, counts: bool) -> None:
+def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bool) -> None:
     """The dot, hollow where it is a lower bound, its bar, and k/n with an arrow where runs were censored."""
-    colour = style.colour(row["method"].removesuffix("_gaussian")) if row["control"] else style.colour(row["method"])
-    bound = counts and np.isinf(high) and dot == low
-    face = "white" if bound else colour
-    axes.plot(dot, row["y"], "s" if row["control"] else "o", color=colour, markerfacecolor=face, zorder=4)
-    end = high if np.isfinite(high) else dot
-    if pd.notna(low):
-        axes.hlines(row["y"], low, end, color=colour, linewidth=1 if row["control"] else 1.6)
+    colour = style.colour(row["stands_on"] if row["control"] else row["method"])
+    face, end = "white" if bound else colour, at.high if np.isfinite(at.high) else at.estimate
+    axes.plot(at.estimate, row["y"], "s" if row["control"] else "o", color=colour, markerfacecolor=face, zorder=4)
+    if pd.notna(at.low):
+        axes.hlines(row["y"], at.low, end, color=colour, linewidth=1 if row["control"] else 1.6)
     if counts and row["censored"]:
         arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             f" {row['hits']}/{row['num_seeds']}",
             (end, row["y"]),
-            (20, 0) if np.isinf(high) else (1, 0),
+            (20, 0) if np.isinf(at.high) else (1, 0),
             textcoords="offset points",
             va="center",
             fontsize=6.5,
             color=style.GREY,
-            arrowprops=arrow if np.isinf(high) else None,
+            arrowprops=arrow if np.isinf(at.high) else None,
         )
 
 
 def _names(axes: Axes, part: pd.DataFrame) -> None:
     """What changes, at each rung; N where samples come in."""
     rungs = part[~part["control"]]
-    sizes = [f" (N = {style.number(n)})" if pd.notna(n) else "" for n in rungs["num_samples"]]
-    words = [
-        change + size if "N samples" in change else change for change, size in zip(rungs["change"], sizes, strict=True)
-    ]
+    sizes = [style.number(n) for n in rungs["num_samples"]]
+    words = [change.replace("N samples", f"N = {n} samples") for change, n in zip(rungs["change"], sizes, strict=True)]
     axes.set_yticks(rungs["y"], words)
     axes.set_ylim(part["y"].max() + 0.6, -0.6)
     axes.set_ylabel("rung: one change each")
@@ -145,4 +142,4 @@ def _legend(figure: Figure, axes: Axes) -> None:
     axes.plot([], [], "D", color=style.GREY, markerfacecolor="none", markersize=7, label="predicted by gradient noise")
     axes.plot([], [], "s-", color=style.GREY, linewidth=1, label="control: exact mean + Gaussian noise")
     handles, words = axes.get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside upper right", ncols=4, handlelength=2, columnspacing=1.2, fontsize=8)
+    figure.legend(handles, words, loc="outside upper right", ncols=2, handlelength=2, columnspacing=1.2, fontsize=8)

@@ -41,9 +41,11 @@ def add(
     for standard normal q, at logits [B, K] float32 and finite, targets [B] int64, sigma [B] float32. Positions whose
     `active` [B] is False are left alone.
     """
-    arrays = (sums, counts, totals if totals is not None else sums, logits, targets, sigma, active)
+    summed, of_all = totals is not None, totals if totals is not None else sums
     place = (int(seed), int(role), int(step), int(start), int(stop))
-    return int(_add(*(array.numpy() for array in arrays), totals is not None, *place, *_COEFFICIENTS))
+    arrays = (sums, counts, of_all, logits, targets, sigma, active)
+    s, c, a, x, y, t, m = (array.numpy() for array in arrays)
+    return _add(s, c, a, x, y, t, m, summed, *place, *_COEFFICIENTS)
 
 
 @njit(cache=True, nogil=True)
@@ -68,8 +70,8 @@ def _add(
     draws, positions, dimension = sums.shape
     blocks = (dimension + 3) // 4
     whole = summed or blocks <= FEW
-    rows = max(1, TILE // blocks)  # samples drawn whole at a time
-    room = max(TILE, rows * blocks)
+    rows = max(1, TILE // blocks) if whole else TILE  # samples at a time
+    room = max(TILE, rows * blocks if whole else blocks)
     counters, words = np.zeros((3, room), np.uint32), np.empty(4 * room, np.uint32)
     normals, alive, value = np.empty(4 * room, float32), np.empty(TILE, np.int64), np.empty(TILE, float32)
     drawn = 0
@@ -77,33 +79,35 @@ def _add(
         for b in range(positions):
             if not active[b]:
                 continue
-            for first in range(start, stop, rows if whole else TILE):
-                count = min(rows if whole else TILE, stop - first)
+            for first in range(start, stop, rows):
+                count = min(rows, stop - first)
                 if whole:
-                    hits = 0
                     _draw(seed, role, step + d, b, first, count, blocks, counters, words, normals, log2, p, q)
                     drawn += 4 * count * blocks
                     for i in range(count):
                         row = normals[4 * i * blocks : 4 * i * blocks + dimension]
                         if summed:
-                            for k in range(dimension):
-                                totals[d, b, k] += row[k]
+                            _sum(totals, d, b, row)
                         if _wins(row, logits[b], targets[b], sigma[b]):
                             counts[d, b] += 1
-                            for k in range(dimension):
-                                sums[d, b, k] += row[k]
-                else:
-                    hits, met = _survivors(
-                        first, count, blocks, logits[b], targets[b], sigma[b], seed, role, step + d, b,
-                        counters, words, normals, alive, value, log2, p, q,
-                    )  # fmt: skip
-                    drawn += 4 * (met + hits * blocks)
-                    counts[d, b] += hits
-                    for i in range(hits):
-                        _draw(seed, role, step + d, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
-                        for k in range(dimension):
-                            sums[d, b, k] += normals[k]
+                            _sum(sums, d, b, row)
+                    continue
+                hits, met = _survivors(
+                    first, count, blocks, logits[b], targets[b], sigma[b], seed, role, step + d, b,
+                    counters, words, normals, alive, value, log2, p, q,
+                )  # fmt: skip
+                drawn += 4 * (met + hits * blocks)
+                counts[d, b] += hits
+                for i in range(hits):
+                    _draw(seed, role, step + d, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
+                    _sum(sums, d, b, normals)
     return drawn
+
+
+@njit(nogil=True)
+def _sum(total: np.ndarray, d: int, b: int, row: np.ndarray) -> None:
+    for k in range(total.shape[2]):
+        total[d, b, k] += row[k]
 
 
 @njit(nogil=True)
@@ -191,9 +195,9 @@ def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -
     """Whether the target is the first of the largest; no branches, as every number is there already."""
     mine, lost = _noisy(logits[target], sigma, row[target]), 0
     for k in range(target):
-        lost += _noisy(logits[k], sigma, row[k]) >= mine
+        lost += int(_noisy(logits[k], sigma, row[k]) >= mine)
     for k in range(target + 1, row.size):
-        lost += _noisy(logits[k], sigma, row[k]) > mine
+        lost += int(_noisy(logits[k], sigma, row[k]) > mine)
     return lost == 0
 
 

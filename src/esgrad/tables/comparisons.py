@@ -2,8 +2,8 @@
 
 The reference is the method logits × independent × raw of the same experiment, at the same black box, K, B, N and t; a
 method whose t the reference does not have (another space) is compared with the reference's only t, if it has one.
-Exact arms, which have no N, and methods with a rule for t are not compared. Two measures: the difference of final test
-accuracies (`mean_interval`; seeds in which either diverged are left out), and the ratio of steps to 90 %
+Exact arms, which have no N, methods with a rule for t and controls are not compared. Two measures: the difference of
+final test accuracies (`mean_interval`; seeds in which either diverged are left out), and the ratio of steps to 90 %
 (`paired_ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
 "progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from esgrad import markdown as md
 from esgrad.comparisons import LEVEL, holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
-from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets
+from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets, twin
 from esgrad.statistics import Interval, mean_interval
 from esgrad.suite import Suite
 
@@ -67,6 +67,7 @@ def _pairs(suite: Suite) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[st
     """Each cell that draws noise with its runs, and the reference's cell with its runs."""
     reported = suite.reported
     noisy = reported[(reported["noise"].fillna("") != "") & (reported["variance"] == "fixed")]
+    noisy = noisy[noisy["method"].map(twin).isna()]
     found = list(cells(suite, noisy))
     references = [(cell, runs) for cell, runs in found if _named(runs) == REFERENCE]
     for cell, runs in found:
@@ -137,7 +138,7 @@ def _family(rows: pd.DataFrame) -> str:
     what = _WORDS[measure].format(target=" or ".join(sorted(rows["target"].dropna().unique())))
     title = f"**{experiment}.** {what} ({', '.join(rows['reference'].unique())}), paired by seed."
     hopeless = int((rows["smallest_p"] * rows["family_size"] > LEVEL).sum())
-    alone = f" {hopeless} have too few differing pairs to reach 5 % unless others do first." if hopeless else ""
+    alone = f" In {hopeless} too few pairs differ to reach 5 % unless others do first." if hopeless else ""
     hidden = ["experiment", "measure", "target", "reference", "family_size", "low", "high"]
     hidden += [column for column in COLUMNS[1:6] if rows[column].nunique() == 1]
     hidden += [] if (rows["reference_noise_variance"] != rows["noise_variance"]).any() else ["reference_noise_variance"]

@@ -30,18 +30,18 @@ from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, r
 from esgrad.suite import FIRST_TUNING_SEED, Suite
 
 TARGETS = ("progress 0.90", "progress 0.95")
-MARGIN, ACCURACY_MARGIN = 1.25, 0.01
+MARGIN, ACCURACY_MARGIN = 1.25, 0.02
 RUNGS: dict[Any, tuple[Any, str]] = {
     "backprop": (None, "exact gradient of the cross-entropy"),
-    "log_smoothed": ("backprop", "of log p, p the smoothed accuracy"),
-    "smoothed": ("log_smoothed", "of p"),
+    "log_smoothed": ("backprop", "exact gradient of log p, p the smoothed accuracy"),
+    "smoothed": ("log_smoothed", "exact gradient of p"),
     ("logits", "independent", "maxrl"): ("log_smoothed", "log p from N samples: MaxRL"),
-    ("logits", "independent", "leave_one_out"): ("smoothed", "p from N samples, leave-one-out"),
-    ("logits", "independent", "raw"): (("logits", "independent", "leave_one_out"), "without the baseline: the lecture"),
+    ("logits", "independent", "leave_one_out"): ("smoothed", "p from N samples: leave-one-out"),
+    ("logits", "independent", "raw"): (("logits", "independent", "leave_one_out"), "no baseline: the lecture"),
     ("logits", "mirrored", "raw"): (("logits", "independent", "raw"), "samples in mirrored pairs"),
     ("batch", "mirrored", "raw"): (("logits", "mirrored", "raw"), "one fitness a batch"),
     ("parameters", "mirrored", "raw"): (("batch", "mirrored", "raw"), "noise at the parameters"),
-    ("parameters", "mirrored", "centered_ranks"): (("parameters", "mirrored", "raw"), "fitness ranked"),
+    ("parameters", "mirrored", "centered_ranks"): (("parameters", "mirrored", "raw"), "ranks of the fitness"),
 }
 """From the top: each rung, by an exact arm's name or (space, noise, shaping), what it stands on, what changes."""
 _ENDS = ("", "_low", "_high")
