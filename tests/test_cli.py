@@ -91,7 +91,10 @@ WRONG = {
     "infinite learning rate": (["train", "--learning-rate", "inf"], "learning_rate.*inf"),
     "no job at all": (["job", "[]", "--data", "x", "--out", "y"], "not a job in JSON"),
     "no quality": (["quality", "{}", "--out", "x"], "'{}' is no section gradient_quality"),
-    "no samples": (["samples", '{"checkpoints": null}', "--out", "x"], "is no section samples_needed.*missing a required"),
+    "no samples": (
+        ["samples", '{"checkpoints": null}', "--out", "x"],
+        "is no section samples_needed.*missing a required",
+    ),
     "no timings": (["timings", "nowhere"], "nowhere/runs holds no timing.parquet"),
     "job in JSON": (["job", "{}", "--data", "x", "--out", "y"], "not a job in JSON"),
     "no suite": (["tables", "nowhere"], "nowhere/suite.json"),

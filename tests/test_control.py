@@ -1,5 +1,6 @@
 """A control has its estimator's mean and covariance and nothing else of it, and is known by its name alone."""
 
+from itertools import product
 from math import nan, sqrt
 
 import pytest
@@ -41,6 +42,21 @@ def assert_moments(draws: Tensor, mean: Tensor, covariance: Tensor) -> None:
 @TWO_VARIANCES
 def test_a_control_has_the_mean_and_the_covariance_of_the_law(shaping: str, variance: float) -> None:
     assert_moments(controls(shaping, variance), *law(shaping, variance))
+
+
+@EACH_TWIN
+@TWO_VARIANCES
+def test_without_noise_it_is_the_mean_and_unit_noises_make_up_the_covariance(shaping: str, variance: float) -> None:
+    """Within the jitter, 1e-9 of the mean variance."""
+    mean, covariance = law(shaping, variance)
+    noises = torch.cat([torch.zeros(1, 4), torch.eye(4)])[:, None].expand(5, 4, 4)  # [R, E, K]
+    logits, targets = LOGITS.double().expand(5, 4, 4), TARGETS.expand(5, 4)
+    found = gaussian.gradient(shaping, logits, targets, torch.full((5,), variance, dtype=torch.float64), N, noises)
+    away = found[1:] - found[0]
+    torch.testing.assert_close(found[0], mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.einsum("rej,rek->ejk", away, away), covariance, rtol=1e-6, atol=1e-8 * covariance.abs().max().item()
+    )
 
 
 @EACH_TWIN
@@ -118,8 +134,9 @@ def test_where_there_is_no_covariance_law_the_cell_is_skipped_with_the_reason(ch
 def test_a_run_alone_equals_the_same_run_in_a_stack_to_the_bit(digits, shaping: str) -> None:
     job = running.job(control="gaussian", shaping=shaping, model="mlp")
     stack = running.run(job, digits)
-    alone = running.run(job, digits, groups=[running.GROUPS[1]], seeds=(1,))
-    assert running.text(running.of_run(stack, 1, running.GROUPS[1])) == running.text(alone)
+    for seed, group in product((0, 1), running.GROUPS):
+        alone = running.run(job, digits, groups=[group], seeds=(seed,))
+        assert running.text(running.of_run(stack, seed, group)) == running.text(alone)
 
 
 def test_another_seed_and_another_shaping_give_another_run(digits) -> None:

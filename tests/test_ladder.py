@@ -10,6 +10,7 @@ import torch
 
 from esgrad import config, noise_scale, records, training
 from esgrad.statistics import Interval
+from esgrad.step_law import predicted_steps, verdict_on_control
 from esgrad.suite import Suite
 from esgrad.tables import ladder
 from tests import running
@@ -192,21 +193,21 @@ def scales(*noise: float) -> pd.DataFrame:
 
 def test_the_prediction_is_the_mean_over_backprops_steps_of_the_interpolated_ratio() -> None:
     own, reference = scales(1, 3, 7), scales(1, 1, 1)  # (1 + x)/(1 + x₀): 1, 2, 4
-    assert ladder.predicted_steps(own, own, 50) == pytest.approx(1)
-    assert ladder.predicted_steps(own, reference, 1) == pytest.approx(1), "the first step alone"
-    assert ladder.predicted_steps(scales(3, 3, 3), reference, 70) == pytest.approx(2)
+    assert predicted_steps(own, own, 50) == pytest.approx(1)
+    assert predicted_steps(own, reference, 1) == pytest.approx(1), "the first step alone"
+    assert predicted_steps(scales(3, 3, 3), reference, 70) == pytest.approx(2)
     first = [2 ** (np.log1p(s) / np.log1p(10)) for s in range(11)]
     then = [2 ** (1 + (np.log1p(s) - np.log1p(10)) / (np.log1p(100) - np.log1p(10))) for s in range(11, 60)]
-    assert ladder.predicted_steps(own, reference, 60) == pytest.approx(np.mean([*first, *then]))
-    assert ladder.predicted_steps(own, reference, 10**6) == pytest.approx(4, rel=1e-3), "held beyond the last"
+    assert predicted_steps(own, reference, 60) == pytest.approx(np.mean([*first, *then]))
+    assert predicted_steps(own, reference, 10**6) == pytest.approx(4, rel=1e-3), "held beyond the last"
 
 
 def test_there_is_no_prediction_where_no_noise_is_known_on_the_way() -> None:
     own, reference = scales(1, 3, nan), scales(1, 1, 1)
-    assert np.isfinite(ladder.predicted_steps(own, reference, 10))
-    assert np.isnan(ladder.predicted_steps(own, reference, 11))
-    assert np.isnan(ladder.predicted_steps(own.iloc[:0], reference, 10))
-    assert np.isnan(ladder.predicted_steps(own, reference, inf))
+    assert np.isfinite(predicted_steps(own, reference, 10))
+    assert np.isnan(predicted_steps(own, reference, 11))
+    assert np.isnan(predicted_steps(own.iloc[:0], reference, 10))
+    assert np.isnan(predicted_steps(own, reference, inf))
 
 
 def test_a_control_that_trains_otherwise_is_told(frame) -> None:
@@ -235,7 +236,7 @@ CONTROLS = {
 
 @pytest.mark.parametrize(("ratio", "difference", "verdict"), CONTROLS.values(), ids=CONTROLS)
 def test_a_verdict_on_a_control_is_what_its_two_intervals_say(ratio, difference, verdict) -> None:
-    assert ladder.verdict_on_control(ratio, difference) == verdict
+    assert verdict_on_control(ratio, difference) == verdict
 
 
 def test_dead_classes_are_counted_and_have_wilsons_interval(frame) -> None:

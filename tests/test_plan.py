@@ -197,6 +197,18 @@ def test_the_cheapest_n_of_raw_weights_is_the_square_root_law(query_cost, forwar
         assert (other["price"] <= price.NEAR * found["price"]) == cheap
 
 
+def test_the_noise_scale_is_that_of_a_batch_of_noisy_estimates():
+    """Gradients ∇_b of examples scatter around G, an estimate around its own by ρ|∇_b|²: tr Var/|G|² of all is B_noise."""
+    generator, dimension, scale = torch.Generator().manual_seed(0), 50, 4.0
+    whole = torch.ones(dimension) / dimension**0.5
+    examples = whole + torch.randn(40_000, dimension, generator=generator) * (scale / dimension) ** 0.5
+    asked = {"logit_dim": 3, "num_samples": 7, "query_cost": 1, "forward_cost": 1, "data_noise_scale": scale}
+    found = esgrad.plan(**asked, noise="independent", shaping="raw")
+    own = (found["relative_variance"] / dimension) ** 0.5 * examples.norm(dim=1, keepdim=True)
+    estimates = examples + own * torch.randn(examples.shape, generator=generator)
+    assert float(estimates.var(0).sum()) == pytest.approx(found["noise_scale"], rel=0.02)
+
+
 def test_a_price_adds_up_and_says_what_it_rests_on():
     costs = {"query_cost": 3.0, "forward_cost": 70.0, "min_steps": 400.0}
     found = esgrad.plan(logit_dim=10, **costs)
@@ -248,11 +260,11 @@ def test_a_price_on_real_logits_chooses_t_and_leaves_alone_what_is_given(network
     assert free["price"] < worse["price"]
 
 
-@pytest.mark.parametrize("shaping", ["raw", "success", "maxrl", "z_score", "centered_ranks", "leave_one_out"])
-def test_the_relative_variance_is_in_units_of_what_the_weights_estimate(shaping):
+@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
+def test_the_relative_variance_is_in_units_of_what_the_weights_estimate(pair):
     logits, targets = torch.tensor([[0.0, 1.0, 0.3], [1.0, 0.0, 0.0]]).double(), torch.tensor([0, 0])
     draws = 20_000  # as so many examples, whose noise is their own
-    named = {"num_samples": 5, "noise_variance": 2.0, "shaping": shaping}
+    named = {"num_samples": 4, "noise_variance": 2.0, "noise": pair[0], "shaping": pair[1]}
     drawn = esgrad.es_gradient(logits.repeat(draws, 1), targets.repeat(draws), seed=0, step=0, **named)
     drawn = drawn.view(draws, 2, 3)
     variance = drawn.var(0).sum()

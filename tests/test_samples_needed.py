@@ -90,7 +90,7 @@ def test_the_estimates_are_the_training_s_own(shaping: str, variance: float) -> 
     for num_samples in (2, 7, 60):
         sums.grow(num_samples, torch.ones(6, dtype=torch.bool))
         for draw in range(2):
-            step = samples_needed.FIRST_STEP + draw
+            step = samples_needed.FIRST_STEP + 20 * samples_needed.STRIDE + draw
             q = Perturbation(noise, [0], Role.QUALITY, step, num_samples, torch.tensor([variance]))
             fitness = torch.cat([judge(points, targets) for points in q.around(logits[None])], 1)
             expected = q.weighted_sum(module.weights(fitness), 20)[0].double()
@@ -223,6 +223,8 @@ def test_fewer_dimensions_get_more_draws() -> None:
 def test_bad_input_is_refused_in_a_line(networks) -> None:
     with pytest.raises(ValueError, match=r"a wanted cosine is 1\.0: expected a number between 0 and 1"):
         measure([], 10, **SPEC | {"cosines": [0.5, 1.0]})
+    with pytest.raises(ValueError, match="num_draws = 200 at logit_dim = 10 is beyond the streams"):
+        measure([], 10, **SPEC | {"num_draws": 200})
     with pytest.raises(ValueError, match="has K = 10 logits: expected logit_dim = 100"):
         measure(networks, 100, **SPEC)
     with pytest.raises(ValueError, match="has 8 examples: expected 9"):

@@ -49,13 +49,13 @@ COLUMNS = {
     "how_many_samples": "space noise shaping logit_dim num_samples cosine num_samples_half num_samples_nine_tenths",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
     "samples_needed": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim "
-    "num_observations censored estimate low high predicted beyond",
+    "num_observations censored estimate low high predicted ratio_to_law ratio_low ratio_high",
     "exponents": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim_low "
     "logit_dim_high num_dims num_observations censored_share never_share exponent low high law law_of_hits reason",
     "ladder": _CELL + "stands_on control change target target_accuracy num_seeds hits censored steps steps_low "
     "steps_high queries queries_low queries_high forwards forwards_low forwards_high dead_class_rate dead_class_low "
     "dead_class_high num_pairs ratio ratio_low ratio_high predicted verdict ratio_to_backprop ratio_to_backprop_low "
-    "ratio_to_backprop_high predicted_to_backprop accuracy_difference accuracy_difference_low "
+    "ratio_to_backprop_high predicted_to_backprop verdict_to_backprop accuracy_difference accuracy_difference_low "
     "accuracy_difference_high",
     "skipped": _CELL + "reason",
     "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "

@@ -27,7 +27,7 @@ PROBED = 2500  # P·K, which leaves the trace an error of some 2 %: one probe's 
 FEWEST, MOST_PROBES = 16, 256  # and P within these
 CURVED = 640  # P·K of the probes that are asked for v·∇²p v: it is dear, and at large K nothing beside |v|²
 STEP = 0.03  # of a finite difference, in σ of the coordinate that moves most
-FIRST_STEP = 2**21  # the probes' steps in the QUALITY stream of seed 0
+FIRST_STEP = 2**31  # the probes' steps in the QUALITY stream of seed 0
 LEAST, MOST = 2.0, 1e15
 NOISE = "independent"
 

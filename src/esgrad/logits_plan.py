@@ -82,7 +82,7 @@ class LogitsPlan:
             asked = asked if cosine is None else f"a cosine of {cosine}"
             words = ", ".join(f"{of.noise} × {of.shaping}" for of in tried)
             raise ValueError(
-                f"{asked} has no price with {words}: a larger t, another N (even for pairs) or a smaller cosine would do"
+                f"{asked} has no price with {words}: a larger t, another N (even if mirrored) or a smaller cosine would"
             )
         best = min(options, key=lambda option: option.price.price)
         answer = self._bought(best.estimator, best.variance, best.price.num_samples)

@@ -3,7 +3,7 @@
 At a network, g is a method's gradient at the parameters, as its training makes it: on a mini-batch of B images drawn
 for it, and with N samples of its own. Its noise relative to its signal,
 
-    x  =  tr Var g / |E g|²  =  B_noise/B,     B_noise = B_data + B_ES/N          arXiv 1812.06162, equation 2.9
+    x  =  tr Var g / |E g|²  =  B_noise/B,     B_noise = B_data + B_ES/N          (B_simple of arXiv 1812.06162)
 
 decides how many steps a training needs if that law holds: S ∝ 1 + x. Nothing is fitted and nobody is trained.
 """

@@ -6,14 +6,14 @@ At the logits the laws are exact. Of a mini-batch's mean behind the Jacobians J_
 
 For independent noise C_b is a sum of multiples of I, ∇²p and ∇p∇pᵀ, so the law of tr C_b gives tr(J_b C_b J_bᵀ) when
 it is told |J|², tr(J ∇²p Jᵀ) and |J∇p|² in place of K, Δp and |∇p|²: exactly for K ≤ 100; beyond, ∇²p is taken as
-isotropic, (Δp/K)·I, and |J|² is the mean over random signs. A mirrored pair's E[qqᵀ] is taken as isotropic at any K.
+what it is along ∇p and as isotropic across, and |J|² is the mean over random signs. So is E[qqᵀ] of a mirrored pair, at
+any K.
 The estimate's noise along the gradient r = E ĝ is signal, too; with probability P₀ no example has an estimate other
 than 0, and the cosine is 0:
 
     E cos² ≈ (1 − P₀) (|r|² + r̂ᵀ Var ĝ r̂) / (|r|² + tr Var ĝ)
 
-A ratio of means: where only some examples have one at all, they are as many more than usual whenever the estimate is
-long, and the cosine comes out up to a tenth too large.
+A ratio of means: where few examples have one at all, the cosine may come out a tenth too large.
 """
 
 import math
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from esgrad import streams, theory
+from esgrad.binomial import TINY
 from esgrad.checkpoints import Checkpoint
 from esgrad.cosine import DIRECTIONS, MOMENTS
 from esgrad.curvature import second_order
@@ -93,7 +94,8 @@ class Prediction:
     def _silent(self, noise: str, shaping: str, num_samples: int) -> Tensor:
         """The probability that an example's estimate is 0, [E]."""
         weight, _, along, across = MOMENTS[DIRECTIONS[noise, shaping]](self.place, torch.tensor(float(num_samples)))
-        return weight.masked_fill((along + across).isfinite(), 0.0).sum(0)
+        directed = weight.masked_fill(~(along + across).isfinite(), 0.0).sum(0)
+        return (1 - directed).clamp(min=0.0)
 
     def _pushed(self) -> Place:
         """The place as it is seen behind the Jacobians."""
@@ -101,7 +103,9 @@ class Prediction:
         if self.bend is None:
             signs = streams.normals([0], streams.Role.QUALITY, 1, 0, PROBES, *self.slope.shape)[0].sign()
             square = torch.stack([self.checkpoint.push_each(v).double().square().sum(-1) for v in signs]).mean(0)
-            return self._seen(square, self._isotropic(square), slope)
+            return self._seen(
+                square, self._across(self.place.relative_laplacian, self.place.along, square, slope), slope
+            )
         unit = torch.eye(self.slope.shape[1])[:, None]  # [K, 1, K]
         rows = (self.checkpoint.push(unit, example) for example in range(len(slope)))  # J_b of one example [K, d]
         gram = torch.stack([(row @ row.T).double() for row in rows])  # [E, K, K]
@@ -111,14 +115,19 @@ class Prediction:
         """The place as it is seen along a direction [E, K] at the logits."""
         square, slope = direction.square().sum(-1), (direction * self.slope).sum(-1).square()
         if self.bend is None:
-            return self._seen(square, self._isotropic(square), slope)
+            return self._seen(
+                square, self._across(self.place.relative_laplacian, self.place.along, square, slope), slope
+            )
         return self._seen(square, torch.einsum("ej,ejk,ek->e", direction, self.bend, direction), slope)
 
-    def _isotropic(self, square: Tensor) -> Tensor:
-        return self.place.relative_laplacian * square / self.place.num_logits
+    def _across(self, trace: Tensor, along: Tensor, square: Tensor, slope: Tensor) -> Tensor:
+        """tr(J A Jᵀ) [E], A a matrix of that trace, `along` in the gradient's direction v̂ and alike across it."""
+        place = self.place
+        part = slope / place.log_gradient_square.clamp(min=TINY)  # |J v̂|²
+        return along * part + (trace - along) / (place.num_logits - 1) * (square - part)
 
     def _seen(self, square: Tensor, bend: Tensor, slope: Tensor) -> Place:
         """The place with |J|², tr(J ∇²p Jᵀ)/p and |J∇log p|² for K, Δp/p and |∇log p|², each [E]."""
-        single = self.place.single_square * square / self.place.num_logits
+        single = self._across(self.place.single_square, self.place.single_along, square, slope)
         changed: dict[str, Any] = {"num_logits": square, "relative_laplacian": bend, "log_gradient_square": slope}
         return self.place._replace(**changed, single_square=single)

@@ -4,7 +4,7 @@
 
 One pass over the samples gives the estimate at every N of a geometric grid, as sums grow: per example at its logits,
 and per batch at the parameters, where the chain rule adds up the examples (N samples each). The mean cosine of D
-independent draws brackets N* between two points of the grid. One draw's cosine scatters as 1/√K, so D falls as 1/K.
+independent draws brackets N* between two points of the grid; D is larger at small K, where one draw says less.
 Where the budget ends first, N* is right-censored at the N that was reached: high is inf.
 
 Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.hits`); the others
@@ -42,9 +42,13 @@ from esgrad.streams import Role
 PASSES = {"example": (["raw"], ["leave_one_out"]), "batch": (["raw"], ["leave_one_out", "maxrl"])}
 """Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
 
-DRAWS = {"example": 1000, "batch": 250}  # D·K, times `num_draws`: a batch's cosine scatters half as much (measured)
-FIRST_STEP = 2**20  # draw i is this step + i of the QUALITY stream of seed 0; the probes of batch_law come later
-MOST_SAMPLES = 2**31
+DRAWS = {"example": (1, 1000), "batch": (8, 500)}
+"""D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as
+1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
+FIRST_STEP, STRIDE = 2**20, 2**14
+"""Draw i at K is step FIRST_STEP + K·STRIDE + i of the QUALITY stream of seed 0, so that no K shares another's luck;
+the probes of `batch_law` lie beyond."""
+MOST_SAMPLES, MOST_LOGITS = 2**31, 2**16
 PER_DECADE = 8
 BALANCED = sqrt(0.5)
 
@@ -62,12 +66,18 @@ def measure(
     """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
 
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
-    batch_size: how many of its first make the batch. num_draws: D at K ≥ 1,000; more below, as DRAWS says. budget:
-    random numbers drawn for a stage, level and pass before its N* are censored; a core draws a billion in 1 to 3 s.
-    ValueError for a checkpoint of another K or with too few examples, and for a cosine outside (0, 1).
+    batch_size: how many of its first make the batch. num_draws: D per example at K ≥ 1,000, otherwise as DRAWS
+    says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core draws a billion
+    in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, for a cosine outside (0, 1) and for
+    more draws or logits than the streams have room for.
     """
     if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
         raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
+    if num_draws * ceil(1000 / logit_dim) > STRIDE or logit_dim > MOST_LOGITS:
+        raise ValueError(
+            f"num_draws = {num_draws} at logit_dim = {logit_dim} is beyond the streams: expected at most "
+            f"{STRIDE} draws (num_draws·1000/K) and K = {MOST_LOGITS}"
+        )
     for checkpoint in checkpoints:
         _check(checkpoint, logit_dim, max(num_examples, batch_size))
     t, rows = float(noise_variance), []
@@ -79,7 +89,8 @@ def measure(
         asked.append((named, _examples(few.logits, few.targets, t)))
         asked.append((named, _batch(checkpoint.few(batch_size), t)))
     for named, things in asked:
-        draws = max(num_draws, ceil(DRAWS[things.level] * num_draws / logit_dim))
+        least, over_k = DRAWS[things.level]
+        draws = num_draws * max(least, ceil(over_k / logit_dim))
         words = named | {"level": things.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
         words |= {"space": "logits", "noise": NOISE}
         for shapings in PASSES[things.level]:
@@ -184,13 +195,13 @@ class _Sums:
         self.hit = torch.zeros(draws, *logits.shape, dtype=torch.float64)
         self.count = torch.zeros(draws, len(logits), dtype=torch.int64)
         self.total = torch.zeros_like(self.hit) if whole else None
-        self.num_samples = 0
+        self.num_samples, self.step = 0, FIRST_STEP + STRIDE * logits.shape[1]
 
     def grow(self, num_samples: int, active: Tensor) -> int:
         """Take the samples up to N at the active [B] examples; the numbers drawn for that."""
         sums, at = (self.hit, self.count, self.total), (self.logits, self.targets, self.sigma)
         start, self.num_samples = self.num_samples, num_samples
-        return hits.add(*sums, *at, active.contiguous(), 0, Role.QUALITY, FIRST_STEP, start, num_samples)
+        return hits.add(*sums, *at, active.contiguous(), 0, Role.QUALITY, self.step, start, num_samples)
 
     def estimates(self, shaping: str) -> Tensor:
         """The shaping's estimates at N, [D, B, K]: its weights of 0/1 fitness are one of hits, one of misses."""

@@ -41,8 +41,8 @@ VALUE = "dot"
 
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
-    """The figure, and a row per rung and control from the top; `dot` is the ratio to backprop, or its lower bound where
-    fewer than half of the runs arrived, `dot_above` the same of the ratio to the rung above."""
+    """The figure, and a row per rung and control from the top; `dot` is the ratio to backprop, or a bound on it where
+    too few runs arrived, `dot_above` the same of the ratio to the rung it stands on."""
     frame = ladder.table(suite)
     frame = frame[frame["target"] == TARGET]
     if frame["stands_on"].eq("").all():
@@ -50,6 +50,7 @@ def draw(suite: Suite) -> style.Drawing:
     frame = pd.concat([_placed(part) for _, part in _select.settings(_select.at_one_n(frame, USUAL_N))])
     for dot, ratio in (("dot", "ratio_to_backprop"), ("dot_above", "ratio")):
         frame[dot] = frame[ratio].mask(np.isinf(frame[ratio]), frame[f"{ratio}_low"])
+        frame[dot] = frame[dot].mask(frame[ratio] == 0, frame[f"{ratio}_high"]).replace([0, np.inf], np.nan)
     parts = _select.settings(frame)
     height = 0.5 + 0.3 * (frame["y"].max() + 1)
     figure, grid = style.canvas(len(parts), len(PANELS), 3.3, height, TITLE, sharey="row", sharex="col")
@@ -85,7 +86,7 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
     for row in part.to_dict("records"):
         if pd.notna(row[dots]):
             low, high = ENDS[name]
-            _mark(axes, row, Interval(row[dots], row[low], row[high]), np.isinf(row[name]), predicted != "")
+            _mark(axes, row, Interval(row[dots], row[low], row[high]), row[name] in (0, np.inf), predicted != "")
         if predicted and not row["control"] and pd.notna(row[predicted]):
             axes.plot(row[predicted], row["y"], "D", color=style.GREY, markerfacecolor="none", markersize=7, zorder=3)
     axes.grid(axis="y", visible=False)
@@ -94,14 +95,17 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
 
 
 def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bool) -> None:
-    """The dot, hollow where it is a lower bound, its bar, and k/n with an arrow where runs were censored."""
+    """The dot, hollow where it is a bound, its bar, and k/n where runs were censored, with arrows to open sides."""
     colour = style.colour(row["stands_on"] if row["control"] else row["method"])
-    face, end = "white" if bound else colour, at.high if np.isfinite(at.high) else at.estimate
+    start = at.low if at.low > 0 or not counts else at.estimate
+    end = at.high if np.isfinite(at.high) else at.estimate
+    face = "white" if bound and counts else colour
     axes.plot(at.estimate, row["y"], "s" if row["control"] else "o", color=colour, markerfacecolor=face, zorder=4)
     if pd.notna(at.low):
-        axes.hlines(row["y"], at.low, end, color=colour, linewidth=1 if row["control"] else 1.6)
+        axes.hlines(row["y"], start, end, color=colour, linewidth=1 if row["control"] else 1.6)
+    if counts and at.low == 0:
+        axes.annotate("", (start, row["y"]), (-20, 0), textcoords="offset points", arrowprops=_arrow(colour))
     if counts and row["censored"]:
-        arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             f" {row['hits']}/{row['num_seeds']}",
             (end, row["y"]),
@@ -110,8 +114,12 @@ def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bo
             va="center",
             fontsize=6.5,
             color=style.GREY,
-            arrowprops=arrow if np.isinf(at.high) else None,
+            arrowprops=_arrow(colour) if np.isinf(at.high) else None,
         )
+
+
+def _arrow(colour: str) -> dict[str, Any]:
+    return {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3}
 
 
 def _names(axes: Axes, part: pd.DataFrame) -> None:
@@ -138,7 +146,7 @@ def _span(grid: Any, frame: pd.DataFrame) -> None:
 
 def _legend(figure: Figure, axes: Axes) -> None:
     axes.plot([], [], "o-", color=style.GREY, label="measured, 95 % interval")
-    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="lower bound: fewer than half arrived")
+    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="a bound: too few arrived")
     axes.plot([], [], "D", color=style.GREY, markerfacecolor="none", markersize=7, label="predicted by gradient noise")
     axes.plot([], [], "s-", color=style.GREY, linewidth=1, label="control: exact mean + Gaussian noise")
     handles, words = axes.get_legend_handles_labels()

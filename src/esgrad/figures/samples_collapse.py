@@ -40,10 +40,12 @@ def draw(suite: Suite) -> style.Drawing:
             axes.set_title(f"{LEVELS[level]}{', scaled by the law' if column == 'scaled_samples' else ''}")
         row[0].set_ylabel("mean cosine to the exact gradient")
         _curve(row[1])
-    for axes, name in zip(
-        grid[-1], ("N, samples per example", "N ÷ the N that the law asks for cosine 1/√2"), strict=True
-    ):
-        axes.set_xlabel(name)
+    grid[-1][0].set_xlabel(style.AXES["num_samples"])
+    grid[-1][1].set_xlabel("N ÷ the N that the law asks for cosine 1/√2")
+    ends = style.decades(frame["num_samples"].astype(float))
+    for left, right in grid:
+        style.ticks(left, "x", ends[:: 1 + len(ends) // 5])
+        style.ticks(right, "x", (0.01, 0.1, 1, 10, 100))
     style.legend(figure)
     _foot(figure, frame)
     return figure, frame

@@ -1,19 +1,12 @@
 """From cross-entropy to ranked noise at the parameters, one change a rung: costs, and what gradient noise predicts.
 
-A rung's `ratio` is of steps to the target, over those of the rung it `stands_on`, seed by seed (`ratio_interval`).
-`predicted` is that of the gradient noise, nothing fitted: a step of backprop's at which a method's relative noise is x
-(`esgrad.noise_scale`) and backprop's x₀ makes (1 + x)/(1 + x₀) steps of the method, so
-
-    S/S₀  =  mean over backprop's steps to the target of (1 + x)/(1 + x₀)         arXiv 1812.06162, equation 2.7
-
-with log (1 + x)/(1 + x₀) interpolated in log(1 + step) between the checkpoints; of two rungs, the quotient. The law is
-made for the same loss, small steps, SGD at the best rate at each noise; runs are Adam's at one rate each, and rungs
-may climb another objective: where it fails, more than noise has changed. Empty where no noise was measured.
-
-A rung is `slower` or `faster` than predicted where the prediction lies outside the interval, else `not contradicted`.
-A control, the exact mean plus Gaussian noise of its twin's covariance, stands on its twin: `alike` if both intervals,
-of the ratio and of the paired difference of test accuracies, lie within MARGIN and ACCURACY_MARGIN, `otherwise` if
-one of them reaches beyond its margin and excludes no difference, else `cannot decide`.
+A rung's `ratio` is of steps to the target, over those of the rung it `stands_on`, seed by seed, whichever of the two
+never arrived (`paired_ratio_interval`: 0 is an upper bound, inf a lower).
+`predicted` is that of the gradient noise, nothing fitted (`esgrad.step_law`), empty where no noise was measured; of two
+rungs, the quotient. A rung is `slower` or `faster` than predicted where the prediction lies outside the interval, else
+`not contradicted`; so is its ratio to backprop, of which more is known where the rung it stands on did not arrive.
+A control, the exact mean plus Gaussian noise of its twin's covariance, stands on its twin, and is `alike` or
+`otherwise` by that ratio and by the paired difference of final test accuracies.
 """
 
 from collections.abc import Iterator
@@ -24,13 +17,14 @@ import numpy as np
 import pandas as pd
 
 from esgrad import markdown as md
+from esgrad.comparisons import paired_ratio_interval
 from esgrad.runs import COLUMNS, TASK, UNITS, arrivals, backprop, cells, experiments, last_rows, twin
 from esgrad.runs import targets as levels
-from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, ratio_interval, wilson_interval
+from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, wilson_interval
+from esgrad.step_law import predicted_steps, verdict, verdict_on_control
 from esgrad.suite import FIRST_TUNING_SEED, Suite
 
 TARGETS = ("progress 0.90", "progress 0.95")
-MARGIN, ACCURACY_MARGIN = 1.25, 0.02
 RUNGS: dict[Any, tuple[Any, str]] = {
     "backprop": (None, "exact gradient of the cross-entropy"),
     "log_smoothed": ("backprop", "exact gradient of log p, p the smoothed accuracy"),
@@ -51,7 +45,8 @@ _COLUMNS = [
     *(f"{unit}{end}" for unit in UNITS for end in _ENDS),
     *_DEAD,
     *("num_pairs", "ratio", "ratio_low", "ratio_high", "predicted", "verdict"),
-    *("ratio_to_backprop", "ratio_to_backprop_low", "ratio_to_backprop_high", "predicted_to_backprop"),
+    *("ratio_to_backprop", "ratio_to_backprop_low", "ratio_to_backprop_high"),
+    *("predicted_to_backprop", "verdict_to_backprop"),
     *("accuracy_difference", "accuracy_difference_low", "accuracy_difference_high"),
 ]
 
@@ -91,39 +86,6 @@ def markdown(frame: pd.DataFrame) -> str:
             parts.append("Controls, over their twins:\n")
             parts.append(_shown(rows[rows["control"]]))
     return "\n".join(parts)
-
-
-def predicted_steps(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) -> float:
-    """How many times backprop's steps the noise asks for; frames with `step` and `relative_noise`, of a cell and of
-    backprop; `steps` are backprop's. NaN where no noise is known at a checkpoint on the way."""
-    both = noise.merge(reference, on="step", suffixes=("", "_reference")).sort_values("step")
-    if both.empty or not np.isfinite(steps):
-        return np.nan
-    at = both["step"].to_numpy(dtype=float)
-    log_ratio = (np.log1p(both["relative_noise"]) - np.log1p(both["relative_noise_reference"])).to_numpy(dtype=float)
-    on_the_way = at <= max(at[0], at[at >= steps].min(initial=np.inf)) if (at >= steps).any() else at >= 0
-    if np.isnan(log_ratio[on_the_way]).any():
-        return np.nan
-    walked = np.arange(max(1, round(steps)))
-    return float(np.exp(np.interp(np.log1p(walked), np.log1p(at[on_the_way]), log_ratio[on_the_way])).mean())
-
-
-def verdict_on_control(ratio: Interval, difference: Interval) -> str:
-    """What two intervals say of a control: `alike`, `otherwise` or `cannot decide` (see the module)."""
-    logs = Interval(*(np.log(value) for value in ratio))
-    judged = [_alike(logs, np.log(MARGIN)), _alike(difference, ACCURACY_MARGIN)]
-    if False in judged:
-        return "otherwise"
-    return "alike" if all(judged) else "cannot decide"
-
-
-def _alike(interval: Interval, margin: float) -> bool | None:
-    """Whether an interval lies within ±margin; None where it does not but may hold 0, or is not known."""
-    if np.isnan([interval.low, interval.high]).any():
-        return None
-    if -margin <= interval.low and interval.high <= margin:
-        return True
-    return None if interval.low <= 0 <= interval.high else False
 
 
 def _experiment(suite: Suite) -> str:
@@ -172,8 +134,9 @@ def _rows(suite: Suite, rung: Rung, found: list[Rung]) -> Iterator[dict[str, Any
             *(target, accuracy, len(arrived), int(hits.sum()), int((~hits).sum())),
             *(value for cost in costs for value in cost),
             *dead,
-            *(pairs, *ratio, expected, _verdict(rung, ratio, expected, difference)),
-            *(*to_backprop, predicted, *difference),
+            *(pairs, *ratio, expected),
+            verdict_on_control(ratio, difference) if rung.control else verdict(ratio, expected),
+            *(*to_backprop, predicted, "" if below is None else verdict(to_backprop, predicted), *difference),
         ]
         yield rung.cell | dict(zip(_COLUMNS[len(COLUMNS) :], numbers, strict=True))
 
@@ -196,10 +159,10 @@ def _beside(rung: Rung, other: Rung) -> bool:
 
 
 def _ratio(runs: pd.DataFrame, reference: pd.DataFrame) -> tuple[Interval, int]:
-    """Steps over the reference's, seed by seed, and the seeds in which the reference arrived."""
+    """Steps over the reference's, seed by seed, and how many seeds both have."""
     pairs = runs.join(reference.add_suffix("_below"), how="inner")
-    ratio = ratio_interval(pairs["steps"], pairs["hit"], pairs["steps_below"], pairs["hit_below"])
-    return ratio, int(pairs["hit_below"].sum())
+    costs = (pairs["steps"], pairs["hit"], pairs["steps_below"], pairs["hit_below"])
+    return paired_ratio_interval(*costs), len(pairs)
 
 
 def _accuracy_difference(rung: Rung, below: Rung | None) -> Interval:
@@ -221,21 +184,20 @@ def _predicted(suite: Suite, rung: Rung, steps: float) -> float:
     return predicted_steps(own, noise[noise["method"] == "backprop"], steps)
 
 
-def _verdict(rung: Rung, ratio: Interval, expected: float, difference: Interval) -> str:
-    if rung.control:
-        return verdict_on_control(ratio, difference)
-    if np.isnan([expected, ratio.low]).any():
-        return ""
-    return "slower" if ratio.low > expected else "faster" if ratio.high < expected else "not contradicted"
-
-
 def _shown(frame: pd.DataFrame) -> str:
     """The rows with each interval in one column, without what the heading says."""
     shown = frame[["num_samples", "method", "stands_on", "change", "num_seeds", "hits"]].copy()
     shown["dead_class_rate"] = list(starmap(md.interval, frame[_DEAD].to_numpy(dtype=float)))
-    for name in [*UNITS, "ratio"]:
-        shown[name] = list(starmap(md.interval, frame[[f"{name}{end}" for end in _ENDS]].to_numpy(dtype=float)))
-    shown[["predicted", "verdict"]] = frame[["predicted", "verdict"]]
-    for name in ["ratio_to_backprop", "accuracy_difference"]:
-        shown[name] = list(starmap(md.interval, frame[[f"{name}{end}" for end in _ENDS]].to_numpy(dtype=float)))
+    for name in [*UNITS, "ratio", "ratio_to_backprop", "accuracy_difference"]:
+        shown[name] = list(starmap(_bounded, frame[[f"{name}{end}" for end in _ENDS]].to_numpy(dtype=float)))
+    for ratio, end in (("ratio", ""), ("ratio_to_backprop", "_to_backprop")):
+        for after, name in enumerate((f"predicted{end}", f"verdict{end}"), 1):
+            shown.insert(shown.columns.get_loc(ratio) + after, name, frame[name])
     return md.markdown(shown)
+
+
+def _bounded(estimate: float, low: float, high: float) -> str:
+    """An interval in one cell; where it says nothing, nothing, and `< high` where only an upper bound is known."""
+    if estimate == 0 and low == 0 and high > 0:
+        return f"< {md.number(high)}" if np.isfinite(high) else ""
+    return "" if np.isinf(estimate) and low == 0 else md.interval(estimate, low, high)
