@@ -198,7 +198,7 @@ def test_the_cheapest_n_of_raw_weights_is_the_square_root_law(query_cost, forwar
 
 
 def test_the_noise_scale_is_that_of_a_batch_of_noisy_estimates():
-    """Gradients ∇_b of examples scatter around G, an estimate around its own by ρ|∇_b|²: tr Var/|G|² of all is B_noise."""
+    """Gradients ∇_b of examples scatter around G, an estimate around its own by ρ|∇_b|²: B_noise is tr Var/|G|²."""
     generator, dimension, scale = torch.Generator().manual_seed(0), 50, 4.0
     whole = torch.ones(dimension) / dimension**0.5
     examples = whole + torch.randn(40_000, dimension, generator=generator) * (scale / dimension) ** 0.5

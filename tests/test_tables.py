@@ -34,6 +34,7 @@ KEYS = {
     "samples_needed": samples_needed.KEY,
     "exponents": [*exponents.LINE, "logit_dim_low", "logit_dim_high"],
     "ladder": [*CELL, "target"],
+    "regret": ["experiment", *TASK, "num_samples", "method", "noise_variance"],
     "skipped": CELL,
     "slower_than_backprop": [*CELL, "target", "unit"],
     "success_rate": [*CELL, "target"],
@@ -43,6 +44,8 @@ COLUMNS = {
     "targets": _CELL + "target target_accuracy unit num_seeds hits censored estimate low high "
     "ratio_to_backprop ratio_low ratio_high",
     "accuracy": _CELL + "test_accuracy_mean low high num_seeds dead_class_rate learning_rate diverged",
+    "regret": "experiment dataset model blackbox logit_dim batch_size peer num_samples method variance noise_variance "
+    "test_accuracy_mean best_fixed best_accuracy regret low high num_seeds diverged",
     "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored estimate low high "
     "p smallest_p family_size p_holm smallest_detectable verdict",
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",

@@ -67,7 +67,11 @@ def _costs(answer: dict[str, Any]) -> str:
 def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
     spent = f"{number(answer['queries'])} queries and {number(answer['forwards'])} forward passes"
     rows = [
-        ("batch", f"B = {answer['batch_size']:,}, beside a noise scale of {number(answer['noise_scale'])} examples"),
+        (
+            "batch",
+            f"B = {answer['batch_size']:,}, beside a noise scale of {number(answer['noise_scale'])} examples"
+            f"{_batch(answer)}",
+        ),
         ("price", f"{number(answer['price'])} to the target: {spent} in {number(answer['steps'])} steps"),
         (
             "sure",
@@ -87,6 +91,11 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
     if "num_examples" in answer and "noise_variance" in answer["chosen"]:
         rows.append(("t", f"{answer['noise_variance']:g} is the best for one step at these logits; {FORGIVES}"))
     return rows + ([("", f"within a tenth as well: {', '.join(near)}")] if near else [])
+
+
+def _batch(answer: dict[str, Any]) -> str:
+    chosen = "batch_size" in answer["chosen"]
+    return "; a smaller B costs less, down to half, and takes more steps" if chosen else ""
 
 
 def _examples(answer: dict[str, Any]) -> list[tuple[str, str]]:

@@ -35,8 +35,10 @@ def predicted_steps(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) 
 
 
 def verdict(ratio: Interval, expected: float) -> str:
-    """What an interval says of a prediction: `slower`, `faster`, or `not contradicted` where it holds it; `cannot decide`
-    where it holds everything, and nothing where one of them is not known."""
+    """What an interval says of a prediction: `slower`, `faster`, or `not contradicted` where it holds it.
+
+    `cannot decide` where it holds everything, and nothing where one of them is not known.
+    """
     if np.isnan([expected, ratio.low]).any():
         return ""
     if ratio.low == 0 and np.isinf(ratio.high):

@@ -1,35 +1,35 @@
 # The gradient noise of a task's methods, at networks on their way through its backprop's training.
 
-NOISE_TASKS = configuration.noise_tasks(config)
-NOISE_SCALES = [f"{RESULTS}/{path}" for path in NOISE_TASKS]
+NOISE_TASKS = {path.removesuffix(".parquet"): jobs for path, jobs in configuration.noise_tasks(config).items()}
+NOISE_SCALES = [f"{RESULTS}/{task}.parquet" for task in NOISE_TASKS]
+NOISE_SPECS = {
+    task: {"jobs": [json.loads(job.json()) for job in jobs], "num_draws": config["noise_scale"]["num_draws"]}
+    for task, jobs in NOISE_TASKS.items()
+}
 
 
-def noise_task(wildcards):
-    return NOISE_TASKS[f"noise_scale/{wildcards.task}.parquet"]
-
-
-def noise_spec(wildcards):
-    """The task's jobs and the number of draws as JSON."""
-    jobs = [json.loads(job.json()) for job in noise_task(wildcards)]
-    return json.dumps({"jobs": jobs, "num_draws": config["noise_scale"]["num_draws"]}, sort_keys=True)
+wildcard_constraints:
+    task="|".join(map(re.escape, NOISE_TASKS)) or "none",
 
 
 rule noise_scale:
     input:
         lambda wildcards: sorted(
-            {os.path.relpath(path) for job in noise_task(wildcards) for path in sources.of_job(job)}
-            | set(module_sources("noise_scale.py"))
+            {os.path.relpath(path) for job in NOISE_TASKS[wildcards.task] for path in sources.of_job(job)}
         ),
-        data=lambda wildcards: f"results/data/{noise_task(wildcards)[0].dataset}.safetensors",
+        module_sources("noise_scale.py", *(f"exact/{arm}.py" for arm in menu.names("exact"))),
+        data=lambda wildcards: f"results/data/{NOISE_TASKS[wildcards.task][0].dataset}.safetensors",
         records=lambda wildcards: [
-            f"{RESULTS}/runs/{job.path}/records.parquet" for job in noise_task(wildcards) if job.exact == "backprop"
+            f"{RESULTS}/runs/{job.path}/records.parquet"
+            for job in NOISE_TASKS[wildcards.task]
+            if job.exact == "backprop"
         ],
     output:
-        f"{RESULTS}/noise_scale/{{task}}.parquet",
+        f"{RESULTS}/{{task}}.parquet",
     log:
-        f"{RESULTS}/logs/noise_scale/{{task}}.log",
+        f"{RESULTS}/logs/{{task}}.log",
     params:
-        spec=noise_spec,
+        spec=lambda wildcards: json.dumps(NOISE_SPECS[wildcards.task], sort_keys=True),
     shell:
         "esgrad noise {params.spec:q} --data {input.data:q} --records {input.records:q} --out {output:q}"
         " > {log:q} 2>&1"
