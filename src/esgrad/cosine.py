@@ -75,6 +75,18 @@ def mean_cosine(noise: str, shaping: str, place: Place, num_samples: Tensor | fl
     return _in_blocks(partial(_mean_cosine, kind), place, n.clamp(min=FEWEST[kind]))
 
 
+def expected_cosine(signal: Tensor, along: Tensor, across: Tensor, dimension: Tensor | int) -> Tensor:
+    """E[√X/√(X + Y)] [...] of √X ~ N(√signal, along) and Y ~ across · χ²_D/D, D = dimension, as an integral over log s.
+
+    Where s is small the integrand is √s: the nodes to the left of the first are a geometric series.
+    """
+    s, wide_x, wide_y = _transforms(signal, along, across, dimension)
+    exponent = -s * signal / wide_x - 1.5 * wide_x.log() - 0.5 * dimension * wide_y.log()
+    terms = (s * signal).sqrt() * exponent.exp()
+    step = float(LOG_S[1] - LOG_S[0])
+    return (terms.sum(0) + terms[0] / math.expm1(step / 2)) * (step / math.sqrt(math.pi))
+
+
 def samples_needed(noise: str, shaping: str, place: Place, cosine: Tensor | float, *, of_mean: bool = False) -> Tensor:
     """N [...], a real number, at which E cos² at a place [...] is cosine²; with `of_mean`, at which E cos is `cosine`.
 
@@ -113,7 +125,7 @@ def _squared_cosine(kind: str, place: Place, n: Tensor) -> Tensor:
     As E Y/(X + Y) = ∫ E[e^{−sX}] E[Y e^{−sY}] ds is formed beside it, the smaller of the two keeps its digits.
     """
     weight, signal, along, across = MOMENTS[kind](place, n)  # [nodes, E]
-    s, wide_x, wide_y = _transforms(place, signal, along, across)
+    s, wide_x, wide_y = _transforms(signal, along, across, place.num_logits - 1)
     both = s * (-s * signal / wide_x - 0.5 * wide_x.log() - 0.5 * (place.num_logits - 1) * wide_y.log()).exp()
     x_share = (both * (along + signal / wide_x) / wide_x).sum(0)
     y_share = (both * across / wide_y).sum(0)
@@ -122,20 +134,18 @@ def _squared_cosine(kind: str, place: Place, n: Tensor) -> Tensor:
 
 
 def _mean_cosine(kind: str, place: Place, n: Tensor) -> Tensor:
-    """E cos [E]: the mean over the hits of E[√X/√(X + Y)]; where s is small the integrand is √s, a geometric series."""
+    """E cos [E]: the mean over the hits."""
     weight, signal, along, across = MOMENTS[kind](place, n)  # [nodes, E]
-    s, wide_x, wide_y = _transforms(place, signal, along, across)
-    exponent = -s * signal / wide_x - 1.5 * wide_x.log() - 0.5 * (place.num_logits - 1) * wide_y.log()
-    terms = (s * signal).sqrt() * exponent.exp()
-    step = float(LOG_S[1] - LOG_S[0])
-    cosine = (terms.sum(0) + terms[0] / math.expm1(step / 2)) * (step / math.sqrt(math.pi))
+    cosine = expected_cosine(signal, along, across, place.num_logits - 1)
     return (weight * torch.where(across.isfinite(), cosine, 0.0)).sum(0)
 
 
-def _transforms(place: Place, signal: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes s [s, nodes, E], around one over the estimate's square, and 1 + 2s · variance, along and across."""
-    s = LOG_S.to(signal.device).exp().view(-1, 1, 1) / (signal + along + across)
-    return s, 1 + 2 * s * along, 1 + 2 * s * across / (place.num_logits - 1)
+def _transforms(
+    signal: Tensor, along: Tensor, across: Tensor, dimension: Tensor | int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes s [s, ...], around one over the estimate's square, and 1 + 2s · variance, along and across."""
+    s = LOG_S.to(signal.device).exp().view(-1, *[1] * signal.ndim) / (signal + along + across)
+    return s, 1 + 2 * s * along, 1 + 2 * s * across / dimension
 
 
 def _square_of_mean(kind: str, place: Place, n: Tensor) -> Tensor:

@@ -70,22 +70,22 @@ def place(logits: Tensor, targets: Tensor, variance: Tensor | float) -> Place:
 
     Raises ValueError for fewer than two logits, and as `esgrad.quadrature.log_probability_and_gradient`.
     """
+    return place_and_gradient(logits, targets, variance)[0]
+
+
+def place_and_gradient(
+    logits: Tensor, targets: Tensor, variance: Tensor | float, *, pairs: bool = True
+) -> tuple[Place, Tensor]:
+    """The place, and ∇log p [..., K]; without `pairs`, dear to find at large K, what it says of mirrored ones is NaN."""
     if logits.ndim and logits.shape[-1] < 2:
         raise ValueError(f"logits have shape {list(logits.shape)}: expected two classes or more, nobody competes.")
     t = torch.as_tensor(variance, dtype=torch.float64, device=logits.device)
     known = curvature(logits, targets, t.sqrt())
-    single = single_hit(logits, targets, t.sqrt(), known)
-    square = known.gradient.square().sum(-1)
-    return Place(
-        logits.shape[-1],
-        t.expand(targets.shape),
-        known.log_probability,
-        known.miss,
-        square,
-        known.laplacian,
-        known.along,
-        *single,
-    )
+    single = [torch.full_like(known.miss, torch.nan)] * 3
+    if pairs:
+        single = list(single_hit(logits, targets, t.sqrt(), known))
+    of_a_hit = (known.log_probability, known.miss, known.gradient.square().sum(-1), known.laplacian, known.along)
+    return Place(logits.shape[-1], t.expand(targets.shape), *of_a_hit, *single), known.gradient
 
 
 def level_place(num_logits: int, variance: Tensor | float) -> Place:

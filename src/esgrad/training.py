@@ -100,21 +100,26 @@ def _of(scores: dict[Group, list[float]], at: float | None) -> dict[float, list[
 
 
 def _chosen(scores: dict[float, list[float]]) -> float:
-    """The smallest rate within one standard error of the best (Breiman et al. 1984; pooled over the rates).
+    """The smallest rate within one standard error of the best, the best's own (Breiman et al. 1984).
 
     A few seeds on a few hundred images cannot tell neighbours apart, and short tuning runs flatter large rates,
     which lose a class later on: the plain best picked such rates (measured).
     """
     means = {rate: fmean(accuracies) for rate, accuracies in scores.items()}
-    spreads = [variance(accuracies) / len(accuracies) for accuracies in scores.values() if len(accuracies) > 1]
-    error = math.sqrt(fmean(spreads)) if spreads else 0.0
-    return min(rate for rate, mean in means.items() if mean >= max(means.values()) - error)
+    best = scores[_best(scores)]
+    error = math.sqrt(variance(best) / len(best)) if len(best) > 1 else 0.0
+    return min(rate for rate, mean in means.items() if mean >= fmean(best) - error)
+
+
+def _best(scores: dict[float, list[float]]) -> float:
+    """The rate with the highest mean, the smallest of equal ones."""
+    return min(scores, key=lambda rate: (-fmean(scores[rate]), rate))
 
 
 def _beyond_edge(scores: dict[float, list[float]]) -> float | None:
     """The next rate to try where the best mean lies at an edge of the grid, else None."""
     rates = sorted(scores)
-    best = min(rates, key=lambda rate: (-fmean(scores[rate]), rate))
+    best = _best(scores)
     if len(rates) < 2 or best not in (rates[0], rates[-1]):
         return None
     ratio = rates[1] / rates[0] if best == rates[0] else rates[-1] / rates[-2]

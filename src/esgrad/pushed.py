@@ -1,0 +1,79 @@
+"""What the laws know of examples behind the chain rule: a `Place` as their Jacobians J show it.
+
+For independent noise the covariance C of an estimate at the logits is a sum of multiples of I, ∇²p and ∇p∇pᵀ. So the law
+of tr C gives tr(J C Jᵀ), told |J|², tr(J ∇²p Jᵀ) and |J∇p|² in place of K, Δp and |∇p|²; and v·Cv, told |v|², v·∇²p v
+and (∇p·v)². Their errors:
+
+    |J∇p|²          none
+    the other two   none for K ≤ 100. Beyond, ∇²p is taken as what it is along ∇p and as isotropic across, and |J|² is
+                    the mean of |v|² over probes v = Jᵀz, z ~ N(0, I) (Hutchinson 1989): of a batch's sum √(2/(PROBES·D))
+                    with D its noise's dimension (`esgrad.batch_law`), some 2 %
+    mirrored pairs  E[qqᵀ] of a pair in which one hits is taken as isotropic across ∇p, at any K: some 10 %
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esgrad import streams
+from esgrad.binomial import TINY
+from esgrad.checkpoints import Checkpoint
+from esgrad.curvature import hessian
+from esgrad.place import Place, place_and_gradient
+
+EXACT_UP_TO = 100  # logits; beyond, neither J nor ∇²p is written out
+PROBES = 64
+FIRST_STEP = 2**31  # the probes' steps in the QUALITY stream of seed 0; those below are `samples_needed`'s
+
+
+class Pushed:
+    """A checkpoint's examples under noise of variance t; `pairs`: whether mirrored pairs are asked for, dear at large K.
+
+    place: at the logits, [E]; log_gradient: ∇log p [E, K]; whole: behind the Jacobians, [E]; probes: along v, [P, E].
+    """
+
+    def __init__(self, checkpoint: Checkpoint, variance: float, *, pairs: bool = True) -> None:
+        logits, targets = checkpoint.logits, checkpoint.targets
+        self.place, self.log_gradient = place_and_gradient(logits, targets, variance, pairs=pairs)
+        self.hessian = hessian(logits, targets, variance**0.5) if logits.shape[1] <= EXACT_UP_TO else None
+        probes = _probes(checkpoint)
+        self.probes = self.along(probes)
+        self.whole = self._whole(checkpoint, probes)
+
+    def along(self, v: Tensor) -> Place:
+        """The places along directions v [..., E, K] at the logits."""
+        square, slope = v.square().sum(-1), (v * self.log_gradient).sum(-1).square()
+        bend = None if self.hessian is None else torch.einsum("...ej,ejk,...ek->...e", v, self.hessian, v)
+        return self._seen(square, slope, bend)
+
+    def _whole(self, checkpoint: Checkpoint, probes: Tensor) -> Place:
+        slope = checkpoint.push_each(self.log_gradient).double().square().sum(-1)
+        if self.hessian is None:
+            return self._seen(probes.square().sum(-1).mean(0), slope, None)
+        unit = torch.eye(self.log_gradient.shape[1])[:, None]  # [K, 1, K]
+        jacobians = (checkpoint.push(unit, example) for example in range(len(slope)))  # [K, d]
+        gram = torch.stack([(rows @ rows.T).double() for rows in jacobians])  # J Jᵀ [E, K, K]
+        return self._seen(gram.diagonal(dim1=-2, dim2=-1).sum(-1), slope, (gram * self.hessian).sum((-2, -1)))
+
+    def _seen(self, square: Tensor, slope: Tensor, bend: Tensor | None) -> Place:
+        """The place with |J|², |J∇log p|² and tr(J ∇²p Jᵀ)/p for K, |∇log p|² and Δp/p."""
+        at = self.place
+        if bend is None:
+            bend = self._isotropic(at.relative_laplacian, at.along, square, slope)
+        changed: dict[str, Any] = {"num_logits": square, "log_gradient_square": slope, "relative_laplacian": bend}
+        return at._replace(**changed, single_square=self._isotropic(at.single_square, at.single_along, square, slope))
+
+    def _isotropic(self, trace: Tensor, along: Tensor, square: Tensor, slope: Tensor) -> Tensor:
+        """tr(J A Jᵀ), A a matrix of that trace, `along` in the gradient's direction v̂ and alike across it."""
+        at = self.place
+        part = slope / at.log_gradient_square.clamp(min=TINY)  # |J v̂|²
+        return along * part + (trace - along) / (at.num_logits - 1) * (square - part)
+
+
+def _probes(checkpoint: Checkpoint) -> Tensor:
+    """Jᵀz of each example for PROBES z ~ N(0, I) at the parameters, [P, E, K]."""
+    size = checkpoint.stack.flat().shape[1]
+    steps = range(FIRST_STEP, FIRST_STEP + PROBES)
+    directions = (streams.normals([0], streams.Role.QUALITY, step, 0, 1, 1, size)[0, 0, 0] for step in steps)
+    return checkpoint.directional(directions).double()
