@@ -121,10 +121,10 @@ def test_pushed_one_by_one_gradients_have_the_batch_s_as_their_mean(made):
 def test_a_change_of_the_logits_along_a_direction_is_the_push_turned_round(made):
     """⟨Jᵀg, v⟩ = ⟨g, J v⟩."""
     at, generator = made[2], torch.Generator().manual_seed(2)
-    direction = torch.randn(parameters(at).numel(), generator=generator)
+    directions = torch.randn(2, parameters(at).numel(), generator=generator)
     gradients = torch.randn(50, 10, generator=generator)
-    left = (at.push_each(gradients) * direction).sum(-1)
-    torch.testing.assert_close(left, (gradients * at.directional(direction)).sum(-1), rtol=1e-4, atol=1e-4)
+    left = directions @ at.push_each(gradients).T
+    torch.testing.assert_close(left, (gradients * at.directional(directions)).sum(-1), rtol=1e-4, atol=1e-4)
 
 
 WRONG = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import batch_law, checkpoints, menu, samples_needed, theory
+from esgrad import checkpoints, menu, samples_needed, theory
 from esgrad.perturbation import Perturbation
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.samples_needed import bracket, grid, measure
@@ -144,32 +144,6 @@ def test_a_network_s_examples_need_what_the_law_says(measured: pd.DataFrame) -> 
     for level_of_it, some in ratio.groupby(hit["level"]):
         assert len(some) >= 10
         assert some.abs().median() < (0.25 if level_of_it == "example" else 0.35)
-
-
-@pytest.mark.parametrize(("shaping", "num_samples"), [("raw", 100), ("leave_one_out", 10), ("maxrl", 30)])
-def test_the_probes_find_the_trace_behind_the_chain_rule(networks, shaping: str, num_samples: int) -> None:
-    """Against Σ tr(C_b J_b J_bᵀ) with every covariance and Gram matrix in full; the probes' error is some 2 %."""
-    for at in networks:
-        law = batch_law.BatchLaw(at, 1.0)
-        rows = torch.eye(10).expand(8, 10, 10)
-        each = torch.stack([at.push_each(rows[:, k]) for k in range(10)], 1).double()  # [B, K, d]
-        covariance = theory.covariance(shaping, at.logits, at.targets, 1.0, num_samples)
-        exact = (covariance * (each @ each.mT)).sum()
-        found = theory.gradient_variance("independent", shaping, law.seen, num_samples).sum()
-        assert found == pytest.approx(float(exact), rel=0.1)
-
-
-@pytest.mark.parametrize("shaping", ["raw", "leave_one_out", "maxrl"])
-def test_a_batch_s_mean_cosine_is_the_law_s(networks, shaping: str) -> None:
-    num_samples = 60
-    for at in networks:
-        law = batch_law.BatchLaw(at, 1.0)
-        sums = samples_needed._Sums(at.logits, at.targets, 1.0, draws=150, whole=True)
-        sums.grow(num_samples, torch.ones(8, dtype=torch.bool))
-        cosine = samples_needed._cosine(at.push(sums.estimates(shaping)).double(), law.exact[law.arm(shaping)])
-        assert abs(cosine.mean() - law.cosine(shaping, num_samples)) < 0.04 + 5 * cosine.std() / 150**0.5
-        needed = law.samples_needed(shaping, 0.8)
-        assert law.cosine(shaping, needed) == pytest.approx(0.8, rel=1e-3)
 
 
 # Rows

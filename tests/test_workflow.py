@@ -23,10 +23,10 @@ def clone(tmp_path_factory):
 
 
 JOBS = {
-    "config": {"data": 3, "train": 35, "gradient_quality": 3, "samples_needed": 6},
+    "config": {"data": 3, "train": 71, "gradient_quality": 3, "samples_needed": 6, "noise_scale": 1},
     "smoke": {"data": 2, "train": 6, "gradient_quality": 2, "samples_needed": 2},
-    "mnist": {"data": 2, "train": 9, "gradient_quality": 3, "samples_needed": 6},
-    "paper": {"data": 7, "train": 107, "gradient_quality": 6, "samples_needed": 9},
+    "mnist": {"data": 2, "train": 29, "gradient_quality": 3, "samples_needed": 6, "noise_scale": 1},
+    "paper": {"data": 7, "train": 164, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
 }
 
 

@@ -79,7 +79,7 @@ class Checkpoint:
         logits = self.stack(self.images[None])[0]
         weights = torch.zeros_like(logits, requires_grad=True)
         pushed = grad(logits, self.stack.parameters, weights, create_graph=True)  # weights · J, linear in them
-        found = []
+        found: list[Tensor] = []
         for direction in directions:
             along = self.stack.unflatten(direction[None].to(logits.dtype))
             found += grad(pushed, weights, along, retain_graph=True)

@@ -76,7 +76,7 @@ def place(logits: Tensor, targets: Tensor, variance: Tensor | float) -> Place:
 def place_and_gradient(
     logits: Tensor, targets: Tensor, variance: Tensor | float, *, pairs: bool = True
 ) -> tuple[Place, Tensor]:
-    """The place, and ∇log p [..., K]; without `pairs`, dear to find at large K, what it says of mirrored ones is NaN."""
+    """The place, and ∇log p [..., K]; what it says of mirrored pairs, dear to find at large K, is NaN if not asked."""
     if logits.ndim and logits.shape[-1] < 2:
         raise ValueError(f"logits have shape {list(logits.shape)}: expected two classes or more, nobody competes.")
     t = torch.as_tensor(variance, dtype=torch.float64, device=logits.device)

@@ -2,7 +2,8 @@
 
 A cell is a checkpoint × t × N × (noise, shaping). It is measured at the logits of each example (level "example"), and
 behind the chain rule, where a training meets it: the parameters' gradient on mini-batches (level "batch"), against the
-exact arm pushed the same way. Beside each measurement stands what the law predicts (`esgrad.prediction`).
+exact arm pushed the same way. Beside each measurement stands what the law predicts: of an example
+`esgrad.theory`, of a batch `esgrad.batch_law`.
 """
 
 import math
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from esgrad import menu, streams
+from esgrad import menu, streams, theory
+from esgrad.batch_law import BatchLaw
 from esgrad.checkpoints import Checkpoint
 from esgrad.moments import joined, moments, products
 from esgrad.perturbation import KEEP, Perturbation
-from esgrad.prediction import Prediction
 from esgrad.records import QUALITY_COLUMNS
 
 MOST_BATCHES = 4  # mini-batches of a size that are looked at, one after the other in the examples
@@ -87,7 +88,7 @@ def _rows(
     num_draws: int,
 ) -> Iterator[dict[str, Any]]:
     few = checkpoint.few(num_examples)
-    module, law = menu.load("noises", noise), Prediction(few, variance)
+    module, law = menu.load("noises", noise), BatchLaw(few, variance)
     probability = float(_exact(few, module.EXACT["p"], variance, "value").mean())
     scales: dict[str, float] = {}
     for count in num_samples:
@@ -132,7 +133,7 @@ def _facts(checkpoint: Checkpoint, num_draws: int) -> dict[str, Any]:
 
 def _levels(
     checkpoint: Checkpoint,
-    law: Prediction,
+    law: BatchLaw,
     noise: str,
     shaping: str,
     found: Tensor,
@@ -141,8 +142,8 @@ def _levels(
     batch_size: Sequence[int],
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
     """Level, batch size and the numbers of a cell, from its estimates [draws, E, K]."""
-    measured = moments(products(found, target.gradient))
-    yield "example", 1, measured | law.at_logits(noise, shaping, num_samples, target.gradient)
+    words = law, noise, shaping, num_samples, target
+    yield "example", 1, moments(products(found, target.gradient)) | _of_examples(*words)
     for size in batch_size:
         batches = [slice(i, i + size) for i in range(0, len(checkpoint.targets) - size + 1, size)][:MOST_BATCHES]
         references = torch.cat([checkpoint.push(target.gradient[None, batch], batch.start) for batch in batches])
@@ -150,10 +151,39 @@ def _levels(
             products(checkpoint.push(found[:, batch], batch.start)[:, None], reference[None])
             for batch, reference in zip(batches, references, strict=True)
         ]
-        predicted = law.of_batches(noise, shaping, num_samples, batches, references)
-        if not target.promised:  # of a sum of shaped objectives nobody knows where it points
-            predicted["predicted_cosine"] = math.nan
-        yield "batch", size, moments(joined(parts)) | predicted
+        yield "batch", size, moments(joined(parts)) | _of_batches(*words, batches, references)
+
+
+def _of_examples(law: BatchLaw, noise: str, shaping: str, num_samples: int, target: Target) -> dict[str, float]:
+    """What the laws say of the examples one by one; NaN where none is known."""
+    pair, place = (noise, shaping), law.pushed.place
+    if not (theory.has_law(*pair) and theory.has_direction(*pair)):
+        return dict.fromkeys(("predicted_cosine", "predicted_median_cosine", "predicted_variance"), math.nan)
+    cosines = theory.mean_cosine(*pair, place, num_samples)
+    variance = theory.gradient_variance(*pair, place, num_samples).sum() / target.gradient.square().sum()
+    return {
+        "predicted_cosine": float(cosines.mean()),
+        "predicted_median_cosine": float(cosines.quantile(0.5)),
+        "predicted_variance": float(variance),
+    }
+
+
+def _of_batches(
+    law: BatchLaw, noise: str, shaping: str, num_samples: int, target: Target, batches: list[slice], references: Tensor
+) -> dict[str, float]:
+    """What it says of mini-batches, whose references are [M, d]; NaN where none is known."""
+    pair = noise, shaping
+    if not (theory.has_law(*pair) and theory.has_direction(*pair)):
+        return dict.fromkeys(("predicted_cosine", "predicted_variance"), math.nan)
+    each, mean = law.variance(*pair, num_samples), target.gradient
+    total = sum(float(each[batch].sum()) / (batch.stop - batch.start) ** 2 for batch in batches)
+    cosines = [math.nan]  # of a sum of shaped objectives nobody knows where it points
+    if target.promised:
+        cosines = [law.cosine(*pair, num_samples, law.aim(mean, batch), mean) for batch in batches]
+    return {
+        "predicted_cosine": sum(cosines) / len(cosines),
+        "predicted_variance": total / float(references.double().square().sum()),
+    }
 
 
 def estimates(

@@ -51,27 +51,28 @@ over the batch)."""
 QUALITY_COLUMNS = [
     *("dataset", "model", "stage", "step", "level", "batch_size"),
     *("logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping", "reference"),
-    *("cosine", "rms_cosine", "median_cosine", "relative_bias", "variance"),
+    *("cosine", "median_cosine", "relative_bias", "variance"),
     *("predicted_cosine", "predicted_median_cosine", "predicted_variance"),
     *("probability", "accuracy", "spread", "data_noise_scale"),
     *("num_draws", "num_examples"),
-    *("cosine_error", "rms_cosine_error", "median_cosine_error", "relative_bias_error", "variance_error"),
+    *("cosine_error", "median_cosine_error", "relative_bias_error", "variance_error"),
 ]
 """One row an estimator at a checkpoint, `stage` and `step` of a backprop training (`esgrad.checkpoints`). `level`
 "example": the estimates at the logits of each of the examples (`batch_size` 1); "batch": pushed on to the parameters,
 on mini-batches.
 
-`cosine`: mean over examples (batches) and draws of the cosine to the reference (0 for an estimate that is 0).
-`rms_cosine`: root of the mean squared cosine over both; `median_cosine`: of each one's rms cosine, the median, as
-a trained network's examples differ by orders of magnitude. `relative_bias` and `variance`: of the examples' gradients
-together, so that an example counts by the size of its gradient: root of Σ|E g − c·reference|², and Σ tr Var g, over
-Σ|c·reference|², with c the factor `expects` names (where it promises nothing: 1, on ∇p). A bias is negative where the
-U-statistic is: no bias seen. `..._error`: standard errors by the jackknife over the draws. `predicted_cosine` is the
-law's `rms_cosine`, `predicted_median_cosine` and `predicted_variance` what their names say; NaN where no law is known.
+`cosine`: mean over examples (batches) and draws of the cosine to the reference (0 for an estimate that is 0);
+`median_cosine`: of each one's mean over the draws, the median, as a trained network's examples differ by orders of
+magnitude. `relative_bias` and `variance`: of the examples' gradients together, so that an example counts by the size of
+its gradient: root of Σ|E g − c·reference|², and Σ tr Var g, over Σ|c·reference|², with c the factor `expects` names
+(where it promises nothing: 1, on ∇p). A bias is negative where the U-statistic is: no bias seen. `..._error`: standard
+errors by the jackknife over the draws. `predicted_...`: what the law says of it; NaN where no law is known.
 
 `probability` p and `accuracy`: means over the examples; `spread`: standard deviation of an example's logits that a
 label uses (root mean square over examples); `data_noise_scale`: B_data = tr Var/|mean|² of the reference's gradient
-from one example to another (arXiv 1812.06162), over more examples; NaN where they are too few to see a mean."""
+from one example to another (arXiv 1812.06162), over more examples. It is NaN where the unbiased estimate of |mean|² is
+not above 0: there the mean gradient is smaller than what the examples' spread leaves of it, and B_data is larger than
+about their number."""
 
 
 SAMPLES_COLUMNS = [

@@ -32,14 +32,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from esgrad import theory
-from esgrad.batch_law import NOISE, BatchLaw, place_without_pairs
+from esgrad import menu, theory
+from esgrad.batch_law import LEAST, BatchLaw
 from esgrad.checkpoints import Checkpoint
 from esgrad.kernels import hits
+from esgrad.measurements import SAMPLED
+from esgrad.place import place_and_gradient
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.streams import Role
 
-PASSES = {"example": (["raw"], ["leave_one_out"]), "batch": (["raw"], ["leave_one_out", "maxrl"])}
+((NOISE, SHAPINGS),) = SAMPLED.items()
+QUICK = ["raw"]  # 0 on failure
+PASSES = {
+    "example": (QUICK, ["leave_one_out"]),
+    "batch": (QUICK, [shaping for shaping in SHAPINGS if shaping not in QUICK]),
+}
 """Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
 
 DRAWS = {"example": (1, 1000), "batch": (8, 500)}
@@ -47,7 +54,7 @@ DRAWS = {"example": (1, 1000), "batch": (8, 500)}
 1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
 FIRST_STEP, STRIDE = 2**20, 2**14
 """Draw i at K is step FIRST_STEP + K·STRIDE + i of the QUALITY stream of seed 0, so that no K shares another's luck;
-the probes of `batch_law` lie beyond."""
+the probes of `esgrad.pushed` lie beyond."""
 MOST_SAMPLES, MOST_LOGITS = 2**31, 2**16
 PER_DECADE = 8
 BALANCED = sqrt(0.5)
@@ -129,7 +136,7 @@ class _Things(NamedTuple):
 
 
 def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
-    place, exact = place_without_pairs(logits, targets, t)  # ∇log p, which points as ∇p does
+    place, exact = place_and_gradient(logits, targets, t, pairs=False)  # ∇log p, which points as ∇p does
 
     def needed(shaping: str, cosine: float) -> list[float]:
         return theory.samples_needed(NOISE, shaping, place, cosine, of_mean=True).tolist()
@@ -139,23 +146,40 @@ def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
 
 
 def _batch(checkpoint: Checkpoint, t: float) -> _Things:
-    law = BatchLaw(checkpoint, t)
+    law = BatchLaw(checkpoint, t, pairs=False)
+    p = law.pushed.place.probability
+    exact = {"log_smoothed": law.pushed.log_gradient, "smoothed": p[:, None] * law.pushed.log_gradient}
+    aims = {arm: law.aim(gradients) for arm, gradients in exact.items()}
+
+    def arm(shaping: str) -> str:
+        return _expects(shaping, p, LEAST)[0]
 
     def cosines(shaping: str, estimates: Tensor) -> Tensor:
-        return _cosine(checkpoint.push(estimates).double(), law.exact[law.arm(shaping)])[:, None]
+        return _cosine(checkpoint.push(estimates).double(), aims[arm(shaping)].direction)[:, None]
 
-    facts = [{"batch_size": len(checkpoint.targets), "probability": float(law.probability.mean())}]
-    return _Things(
-        *("batch", checkpoint.logits, checkpoint.targets, facts, cosines),
-        lambda shaping, cosine: [law.samples_needed(shaping, cosine)],
-    )
+    def needed(shaping: str, cosine: float) -> list[float]:
+        def mean(num_samples: float) -> Tensor:
+            name, factors = _expects(shaping, p, num_samples)
+            return factors[:, None] * exact[name]
+
+        return [law.samples_needed(NOISE, shaping, cosine, aims[arm(shaping)], mean)]
+
+    facts = [{"batch_size": len(checkpoint.targets), "probability": float(p.mean())}]
+    return _Things("batch", checkpoint.logits, checkpoint.targets, facts, cosines, needed)
+
+
+def _expects(shaping: str, probability: Tensor, num_samples: float) -> tuple[str, Tensor]:
+    """The exact arm that the shaping's weights estimate, and the factors [B] on it."""
+    noise, weights = menu.load("noises", NOISE), menu.load("shapings", shaping)
+    arms, factors = zip(*(weights.expects(noise, p, num_samples) for p in probability.tolist()), strict=True)
+    return arms[0], torch.tensor(factors, dtype=torch.float64)
 
 
 def _pass(
     things: _Things, shapings: list[str], t: float, draws: int, wanted: list[float], budget: float
 ) -> Iterator[dict[str, Any]]:
     """Let N grow until every wanted cosine was reached at two N in a row, or the budget is spent."""
-    whole = shapings != ["raw"]
+    whole = shapings != QUICK
     sums = _Sums(things.logits, things.targets, t, draws, whole)
     samples: list[int] = []
     found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}

@@ -43,6 +43,35 @@ def module_sources(*starts):
     return [os.path.relpath(path) for path in sources.closure(starts)]
 
 
+MEASUREMENTS = {
+    section: measurements.specifications(config, section) for section in measurements.SECTIONS if section in config
+}
+
+
+def measured(section):
+    """What a section leaves, a table for each K."""
+    return [f"{RESULTS}/{measurements.path(section, k)}" for k in MEASUREMENTS.get(section, ())]
+
+
+def measured_data(section, wildcards):
+    """The decoded data set that the checkpoints are trained on; none where there are no checkpoints."""
+    training = MEASUREMENTS[section][int(wildcards.logit_dim)]["checkpoints"]
+    return [f"results/data/{training['dataset']}.safetensors"] if training else []
+
+
+def measured_sources(section, wildcards):
+    """The source files that decide what is measured."""
+    spec = MEASUREMENTS[section][int(wildcards.logit_dim)]
+    training = {key: spec["checkpoints"][key] for key in spec["checkpoints"] or () if key != "stages"}
+    trained = sources.of_job(configuration.backprop_job(**training)) if training else []
+    return sorted({*map(os.path.relpath, trained), *module_sources(*measurements.files(section, spec))})
+
+
+def measured_spec(section, wildcards):
+    """The specification as JSON."""
+    return json.dumps(MEASUREMENTS[section][int(wildcards.logit_dim)], sort_keys=True)
+
+
 def labels(kind, name, shown):
     """What the report's list says of a figure or table; of `shown` it makes a switch."""
     return {kind.removesuffix("s"): name.replace("_", " "), "what it says": menu.summary(kind, name), "shown as": shown}

@@ -19,9 +19,9 @@ ESTIMATOR = ["noise", "shaping", "reference"]
 PLACE = ["stage", "step", "level", "batch_size", "noise_variance", "logit_dim"]
 COLUMNS = [
     *(*ESTIMATOR, *PLACE, "num_samples"),
-    *("rms_cosine", "rms_cosine_error", "predicted_cosine", "num_draws", "num_examples"),
+    *("cosine", "cosine_error", "predicted_cosine", "num_draws", "num_examples"),
 ]
-VALUE = "rms_cosine"
+VALUE = "cosine"
 STAGES = {"start": "at the start", "half": "half-way", "trained": "trained"}
 LEVELS: dict[str, dict[str, Any]] = {
     "example": {"linestyle": "-", "marker": "o"},
@@ -70,8 +70,8 @@ def _panel(axes: Axes, frame: pd.DataFrame, dims: list[int]) -> None:
         axes.plot(line["num_samples"], line["predicted_cosine"], **look | {"marker": ""})
         axes.errorbar(
             line["num_samples"],
-            line["rms_cosine"],
-            2 * line["rms_cosine_error"],
+            line["cosine"],
+            2 * line["cosine_error"],
             **look | {"linestyle": "", "elinewidth": 1},
             label=f"{style.number(dim)}, {size}",
         )
@@ -81,13 +81,13 @@ def _scales(grid: Any, frame: pd.DataFrame) -> None:
     for axes in grid.flat:
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_ylim(max(LOWEST, 0.8 * frame["rms_cosine"].min()), 1.1)
+        axes.set_ylim(max(LOWEST, 0.8 * frame["cosine"].min()), 1.1)
         style.ticks(axes, "x", frame["num_samples"])
         style.ticks(axes, "y", (0.01, 0.03, 0.1, 0.3, 1))
     for axes in grid[-1]:
         axes.set_xlabel(style.AXES["num_samples"])
     for axes in grid[:, 0]:
-        axes.set_ylabel("cosine (rms)")
+        axes.set_ylabel("mean cosine")
 
 
 def _name(noise: str, shaping: str, reference: str) -> str:
@@ -102,6 +102,6 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
         figure,
         f"n = {draws} draws × {examples} training images · data: {', '.join(sorted(set(frame['dataset'])))} · model: "
         f"{', '.join(sorted(set(frame['model'])))}, trained by backprop, {style.number(steps.max())} steps, one seed · "
-        f"t = {style.number(frame['noise_variance'].iloc[0])} · points: root mean square of the cosine to the exact ∇p "
+        f"t = {style.number(frame['noise_variance'].iloc[0])} · points: mean cosine to the exact ∇p "
         "(success, MaxRL: ∇log p), bars: ± 2 standard errors over the draws; lines: the law, with nothing fitted",
     )
