@@ -124,7 +124,9 @@ def test_a_change_of_the_logits_along_a_direction_is_the_push_turned_round(made)
     directions = torch.randn(2, parameters(at).numel(), generator=generator)
     gradients = torch.randn(50, 10, generator=generator)
     left = directions @ at.push_each(gradients).T
-    torch.testing.assert_close(left, (gradients * at.directional(directions)).sum(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        left, torch.stack([(gradients * change).sum(-1) for change in at.directional(directions)]), rtol=1e-4, atol=1e-4
+    )
 
 
 WRONG = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from esgrad import checkpoints, menu, samples_needed, theory
+from esgrad.batch_law import BatchLaw
 from esgrad.perturbation import Perturbation
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.samples_needed import bracket, grid, measure
@@ -144,6 +145,17 @@ def test_a_network_s_examples_need_what_the_law_says(measured: pd.DataFrame) -> 
     for level_of_it, some in ratio.groupby(hit["level"]):
         assert len(some) >= 10
         assert some.abs().median() < (0.25 if level_of_it == "example" else 0.35)
+
+
+@pytest.mark.parametrize("cosine", [0.2, 0.9])
+def test_the_n_of_a_batch_counts_what_maxrl_s_weights_leave_of_the_gradient(networks, cosine: float) -> None:
+    """Its mean is (1 − (1−p)^(N−1)) ∇log p of each example: other than ∇log p of the batch while N is small."""
+    for at in networks:
+        law = BatchLaw(at, 1.0, pairs=False)
+        p, log_gradient = law.pushed.place.probability, law.pushed.log_gradient
+        (needed,) = samples_needed._batch(at, 1.0).needed("maxrl", cosine)
+        mean = (1 - (1 - p) ** (needed - 1))[:, None] * log_gradient
+        assert law.cosine("independent", "maxrl", needed, law.aim(log_gradient), mean) == pytest.approx(cosine)
 
 
 # Rows

@@ -5,7 +5,7 @@ on the same images. A checkpoint comes out of the project's own loop and is the 
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -74,16 +74,14 @@ class Checkpoint:
         here = slice(start, start + len(gradients))
         return self._pushed(self.images[here, None], self.targets[here, None], gradients[:, None])
 
-    def directional(self, directions: Iterable[Tensor]) -> Tensor:
-        """How the E examples' logits change along n directions [d] of the parameters, J·direction [n, E, K]."""
+    def directional(self, directions: Iterable[Tensor]) -> Iterator[Tensor]:
+        """How the E examples' logits change along each direction [d] of the parameters, J·direction [E, K]."""
         logits = self.stack(self.images[None])[0]
         weights = torch.zeros_like(logits, requires_grad=True)
         pushed = grad(logits, self.stack.parameters, weights, create_graph=True)  # weights · J, linear in them
-        found: list[Tensor] = []
         for direction in directions:
             along = self.stack.unflatten(direction[None].to(logits.dtype))
-            found += grad(pushed, weights, along, retain_graph=True)
-        return torch.stack(found)
+            yield grad(pushed, weights, along, retain_graph=True)[0]
 
     def _pushed(self, images: Tensor, targets: Tensor, gradients: Tensor) -> Tensor:
         """[n, B, K] to [n, d], the batches [n, B, ...] of n copies of the network."""

@@ -70,9 +70,8 @@ errors by the jackknife over the draws. `predicted_...`: what the law says of it
 
 `probability` p and `accuracy`: means over the examples; `spread`: standard deviation of an example's logits that a
 label uses (root mean square over examples); `data_noise_scale`: B_data = tr Var/|mean|² of the reference's gradient
-from one example to another (arXiv 1812.06162), over more examples. It is NaN where the unbiased estimate of |mean|² is
-not above 0: there the mean gradient is smaller than what the examples' spread leaves of it, and B_data is larger than
-about their number."""
+from one example to another (arXiv 1812.06162), over more examples; NaN where they are too few to see a mean
+(`esgrad.tables.gradient_quality`)."""
 
 
 SAMPLES_COLUMNS = [

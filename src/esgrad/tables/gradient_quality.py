@@ -1,6 +1,8 @@
 """How near ES gradients come to the exact ones they estimate, beside what the law predicts: cosine, bias, variance.
 
 At networks on their way through a training by backprop; per example at the logits, per mini-batch at the parameters.
+data_noise_scale = tr Var/|mean|² is empty where the unbiased estimate of |mean|² is not above 0: the mean gradient is
+too small to be seen in the examples' spread, and the noise scale larger than about their number.
 """
 
 import pandas as pd
