@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from esgrad import checkpoints, config, menu, quality, theory
-from esgrad.batch_law import BatchLaw
+from esgrad import config, menu, theory
 from esgrad.data import decode
-from esgrad.pushed import Pushed
+from esgrad.measurement import checkpoints, quality
+from esgrad.measurement.batch_law import BatchLaw
+from esgrad.measurement.pushed import Pushed
 
 INDEPENDENT = ["raw", "leave_one_out", "success", "maxrl"]
 
@@ -57,7 +58,7 @@ def test_the_noise_along_a_direction_is_that_of_the_whole_covariance(networks, v
 @pytest.mark.parametrize("shaping", INDEPENDENT)
 def test_beyond_100_logits_the_probes_find_a_batch_s_variance(networks, monkeypatch, shaping, k, tolerance):
     """Σ tr(J C Jᵀ) of the batch in full, by 64 probes, whose error falls as the root of the noise's dimension."""
-    monkeypatch.setattr("esgrad.pushed.EXACT_UP_TO", 2)
+    monkeypatch.setattr("esgrad.measurement.pushed.EXACT_UP_TO", 2)
     for at in networks[k]:
         few = at.few(4)
         covariance = theory.covariance(shaping, few.logits, few.targets, 1.0, 30)
@@ -71,7 +72,7 @@ def test_beyond_100_logits_the_probes_find_a_batch_s_variance(networks, monkeypa
 @pytest.mark.parametrize("variance", [0.25, 4.0])
 def test_beyond_100_logits_a_curvature_alike_across_the_gradient_is_all_but_exact(networks, monkeypatch, variance):
     """Given the exact |J|², the batch's variance is that of the whole covariance to one in a thousand."""
-    monkeypatch.setattr("esgrad.pushed.EXACT_UP_TO", 2)
+    monkeypatch.setattr("esgrad.measurement.pushed.EXACT_UP_TO", 2)
     for at in networks[300]:
         few = at.few(4)
         rows = torch.stack([jacobian(few, example) for example in range(4)])

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from esgrad import checkpoints, config, data, menu
+from esgrad import config, data, menu
 from esgrad.data import split
+from esgrad.measurement import checkpoints
 from esgrad.training import train
 
 STEPS = 40

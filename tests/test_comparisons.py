@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esgrad.comparisons import holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
 from esgrad.statistics import geometric_mean_interval
+from esgrad.statistics.comparisons import holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
 
 
 def scipys(differences):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from esgrad.comparisons import holm, smallest_detectable
 from esgrad.runs import arrivals, backprop, targets
+from esgrad.statistics.comparisons import holm, smallest_detectable
 from esgrad.suite import CELL
 from esgrad.tables import comparisons
 from tests.planted import planted_suite

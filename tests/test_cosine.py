@@ -10,8 +10,6 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from esgrad.binomial import hits
-from esgrad.curvature import hessian
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.theory import (
     Place,
@@ -22,6 +20,8 @@ from esgrad.theory import (
     samples_needed,
     squared_cosine,
 )
+from esgrad.theory.binomial import hits
+from esgrad.theory.curvature import hessian
 from tests.drawing import DIRECTED, EACH_CASE, PAIRS, TARGET, TWO_SIGMAS, Case, assert_mean, drawn, lead, scattered
 
 # The hits

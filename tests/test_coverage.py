@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esgrad import coverage, coverage_trials
-from esgrad.coverage_trials import Condition
+from esgrad.statistics import coverage, coverage_trials
+from esgrad.statistics.coverage_trials import Condition
 
 COMMITTED = Path(__file__).parents[1] / "results/reference/coverage.csv"
 KEY = ["interval", "seeds", "late", "never"]

@@ -8,7 +8,6 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from esgrad.curvature import both_hit, curvature, hessian, laplacian
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.theory import (
     Place,
@@ -21,6 +20,7 @@ from esgrad.theory import (
     tied_ratio,
     two_class_ratio,
 )
+from esgrad.theory.curvature import both_hit, curvature, hessian, laplacian
 from tests.drawing import QUADRATURE, TARGET, TWO_SIGMAS, lead, scattered
 
 

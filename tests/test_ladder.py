@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import config, noise_scale, records, training
+from esgrad import config, records, training
+from esgrad.measurement import noise_scale
+from esgrad.measurement.step_law import predicted_steps, verdict_on_control
 from esgrad.statistics import Interval
-from esgrad.step_law import predicted_steps, verdict_on_control
 from esgrad.suite import Suite
 from esgrad.tables import ladder
 from tests import running

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad.moments import joined, moments, products, squared_mean
+from esgrad.measurement.moments import joined, moments, products, squared_mean
 
 
 def normals(*shape: int, seed: int = 0) -> Tensor:

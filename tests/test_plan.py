@@ -10,7 +10,9 @@ import torch
 from sklearn.datasets import load_digits
 
 import esgrad
-from esgrad import cli, estimator, plan_words, price, theory
+from esgrad import cli, theory
+from esgrad.planning import estimator, price
+from esgrad.planning import words as plan_words
 
 PAIRS = estimator.with_laws()
 HUMAN_PARAMETERS = 3_274_634  # of the network of arXiv 1712.06564

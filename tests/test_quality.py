@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import checkpoints, config, menu, quality
-from esgrad.moments import moments, products, squared_mean
+from esgrad import config, menu
+from esgrad.measurement import checkpoints, quality
+from esgrad.measurement.moments import moments, products, squared_mean
 from esgrad.records import QUALITY_COLUMNS
 
 EXAMPLES, SIZE = 12, 4

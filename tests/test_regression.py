@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esgrad.likelihood import Costs, likelihood
-from esgrad.regression import exponent
+from esgrad.statistics.likelihood import Costs, likelihood
+from esgrad.statistics.regression import exponent
 
 SIZES = np.repeat([10.0, 30.0, 100.0, 300.0], 10)
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import checkpoints, menu, samples_needed, theory
-from esgrad.batch_law import BatchLaw
+from esgrad import menu, theory
+from esgrad.measurement import checkpoints, samples_needed
+from esgrad.measurement.batch_law import BatchLaw
+from esgrad.measurement.samples_needed import bracket, grid, measure
 from esgrad.perturbation import Perturbation
 from esgrad.records import SAMPLES_COLUMNS
-from esgrad.samples_needed import bracket, grid, measure
 from esgrad.streams import Role
 from esgrad.tables import exponents
 from esgrad.tables import samples_needed as table

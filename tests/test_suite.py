@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, data, measurements, records, suite, worker
+from esgrad import config, data, records, suite, worker
+from esgrad.measurement import specifications as measurements
 
 ROOT = Path(__file__).parents[1]
 LECTURE = Path("runs/headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32")

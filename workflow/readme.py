@@ -76,7 +76,7 @@ at {at("maxrl", 100)} and {at("lecture", 100)}, where backprop ends at {shown(on
 (n = {accuracy["num_seeds"].max()} seeds).
 """,
         """
-![N for a cosine of .5 and .9 against K, the law's lines beside it](results/reference/default/figures/samples_needed.png)
+![N for a cosine of .5 and .9 against K, and the law's](results/reference/default/figures/samples_needed.png)
 """,
         """
 *What would overturn it:* a task whose classes keep competing after training, so that the power stays near 2; the
@@ -107,7 +107,8 @@ def choose() -> str:
 
     def best(rows: pd.DataFrame) -> str:
         row = rows.loc[rows["regret"].idxmin()]
-        return f"{row['regret']:.3f} ({row['low']:.3f} to {row['high']:.3f}; {row['method']}, N = {row['num_samples']:.0f})"
+        who = f"{row['method']}, N = {row['num_samples']:.0f}"
+        return f"{row['regret']:.3f} ({row['low']:.3f} to {row['high']:.3f}; {who})"
 
     rules, mnist = regret[regret["variance"] != "fixed"], table("mnist", "regret")
     rules_mnist, fixed = (
@@ -126,7 +127,7 @@ from 0.1 to 100 (the rate tuned for each), MaxRL ends at {over_t("maxrl", 100)} 
 picture: only σ relative to the spread of the logits matters, and with t fixed the network sets that ratio itself.
 """,
         """
-![σ over the spread of the logits along training: lines of different t end together](results/reference/default/figures/sigma_over_spread.png)
+![σ over the logits' spread along training: all t end together](results/reference/default/figures/sigma_over_spread.png)
 """,
         f"""
 A rule that ties σ to the spread costs {one_rule.min():.3f} to {one_rule.max():.3f} of accuracy against the best fixed t

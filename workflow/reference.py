@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from esgrad.measurements import SECTIONS
+from esgrad.measurement.specifications import SECTIONS
 
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = [

@@ -212,7 +212,8 @@ def train(given: argparse.Namespace) -> None:
 
 def plan(given: argparse.Namespace) -> None:
     """Answer how many samples are needed."""
-    from esgrad import plan_words, planner
+    from esgrad.planning import plan as planner
+    from esgrad.planning import words as plan_words
 
     asked = {name: value for name, value in vars(given).items() if name not in ("command", "json")}
     arrays = {name: planner.array(asked[name]) for name in ("logits", "targets") if asked[name] is not None}
@@ -250,22 +251,23 @@ def job(given: argparse.Namespace) -> None:
 
 def quality(given: argparse.Namespace) -> None:
     """Measure gradient quality."""
-    from esgrad import quality
+    from esgrad.measurement import quality
 
     _measure(given, "gradient_quality", quality.measure)
 
 
 def samples(given: argparse.Namespace) -> None:
     """Measure how large N must be."""
-    from esgrad import samples_needed
+    from esgrad.measurement import samples_needed
 
     _measure(given, "samples_needed", samples_needed.measure)
 
 
 def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
     """Make the checkpoints a specification asks for, measure at them, write the table."""
-    from esgrad import checkpoints, data, records, training
     from esgrad import config as configuration
+    from esgrad import data, records, training
+    from esgrad.measurement import checkpoints
 
     try:
         spec = json.loads(given.spec)
@@ -285,8 +287,9 @@ def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
 
 def noise(given: argparse.Namespace) -> None:
     """Measure the gradient noise of a task's methods."""
-    from esgrad import data, menu, noise_scale, records, training
+    from esgrad import data, menu, records, training
     from esgrad.job import Job
+    from esgrad.measurement import noise_scale
 
     try:
         spec = json.loads(given.spec)

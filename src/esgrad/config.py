@@ -11,9 +11,10 @@ from typing import Any
 import jsonschema
 import yaml
 
-from esgrad import measurements, menu
+from esgrad import menu
 from esgrad.data import describe, num_train
 from esgrad.job import Job
+from esgrad.measurement import specifications as measurements
 
 SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
 

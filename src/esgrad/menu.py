@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGE = Path(__file__).parent
+LIBRARIES = {"kernels", "measurement", "planning", "statistics", "theory"}  # folders of parts that work together
 
 
 def names(menu: str) -> list[str]:
@@ -20,7 +21,7 @@ def names(menu: str) -> list[str]:
 
 def menus() -> list[str]:
     """The menus there are, sorted: the folders whose files stand for themselves."""
-    return sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "kernels")
+    return sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - LIBRARIES)
 
 
 def load(menu: str, name: str) -> ModuleType:

@@ -57,7 +57,7 @@ QUALITY_COLUMNS = [
     *("num_draws", "num_examples"),
     *("cosine_error", "median_cosine_error", "relative_bias_error", "variance_error"),
 ]
-"""One row an estimator at a checkpoint, `stage` and `step` of a backprop training (`esgrad.checkpoints`). `level`
+"""One row an estimator at a checkpoint, `stage` and `step` of a backprop training (`measurement.checkpoints`). `level`
 "example": the estimates at the logits of each of the examples (`batch_size` 1); "batch": pushed on to the parameters,
 on mini-batches.
 
@@ -78,7 +78,7 @@ SAMPLES_COLUMNS = [
     *("kind", "dataset", "model", "stage", "level", "logit_dim", "batch_size", "noise_variance", "space", "noise"),
     *("shaping", "example", "probability", "num_draws", "num_samples", "cosine", "low", "high", "predicted"),
 ]
-"""What `esgrad.samples_needed` measures; its docstring explains a row."""
+"""What `esgrad.measurement.samples_needed` measures; its docstring explains a row."""
 
 
 NOISE_SCALE_COLUMNS = {

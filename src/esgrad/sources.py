@@ -68,5 +68,6 @@ def _file(name: str) -> Path | None:
     package, _, rest = name.partition(".")
     if package != "esgrad" or not rest:
         return None
-    path = PACKAGE / (rest.replace(".", "/") + ".py")
-    return path if path.is_file() else None
+    path = PACKAGE / rest.replace(".", "/")
+    found = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in found if file.is_file()), None)

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from esgrad import config as configuration
-from esgrad import measurements, records
+from esgrad import records
 from esgrad.job import FIRST_TUNING_SEED
+from esgrad.measurement import specifications as measurements
 
 CELL = [
     "experiment",

@@ -11,7 +11,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from esgrad import config as configuration
-from esgrad import forecast, measurements, menu, sources
+from esgrad import forecast, menu, sources
+from esgrad.measurement import specifications as measurements
 
 # The commands are those of the Python that runs Snakemake, wherever the caller's PATH points.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")

@@ -1,7 +1,7 @@
 """How many samples do I need? N for a cosine to the exact gradient, by the laws: against K, and against d.
 
 Lines are `esgrad.plan`'s answers and fitted to nothing. At the logits: raw weights on one example at equal logits, with
-what this suite measured there (`esgrad.samples_needed`) beside them; at the parameters: mirrored pairs on a linear
+what this suite measured there (`measurement.samples_needed`) beside them; at the parameters: mirrored pairs on a linear
 fitness, both signs counted, with what Zhang, Clune & Stanley (arXiv 1712.06564) measured on MNIST.
 """
 
@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from esgrad import style
-from esgrad.planner import plan
+from esgrad.planning.plan import plan
 from esgrad.suite import Suite
 
 TITLE = "How many samples do I need?"

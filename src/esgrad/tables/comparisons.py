@@ -7,7 +7,7 @@ final test accuracies (`mean_interval`; seeds in which either diverged are left 
 (`paired_ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
 "progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
 
-`p` is that of the exact sign-flip test on the paired differences, or log ratios (`esgrad.comparisons`; a run that
+`p` is that of the exact sign-flip test on the paired differences, or log ratios (`statistics.comparisons`; a run that
 never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived. A family is a
 measure in an experiment, and `p_holm` is adjusted for its `family_size` tests. `smallest_p` is what so many differing
 pairs could give at best.
@@ -27,9 +27,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from esgrad import markdown as md
-from esgrad.comparisons import LEVEL, holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
 from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets, twin
 from esgrad.statistics import Interval, mean_interval
+from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
 from esgrad.suite import Suite
 
 ACCURACY, STEPS = "test accuracy", "steps"

@@ -1,7 +1,7 @@
 """How N* grows with K: the exponent b of N* ∝ K^b, by censored log-normal regression, beside the law's own.
 
 Over all K measured of a task, and decade by decade, as the law is no pure power. Each example (or the batch) at each K
-is an observation, its N* known to lie in an interval or above what was drawn (`esgrad.regression`). Where at some K
+is an observation, its N* known to lie in an interval or above what was drawn (`statistics.regression`). Where at some K
 nobody arrived there is no exponent: `reason` says so. `law` is the exponent of the law's N* for the same examples, all
 of which it knows; `law_of_hits` of those alone that arrived.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from esgrad import markdown as md
-from esgrad.regression import exponent
+from esgrad.statistics.regression import exponent
 from esgrad.suite import Suite
 from esgrad.tables.samples_needed import KEY, needs
 

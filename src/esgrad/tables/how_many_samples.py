@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from esgrad.estimator import Estimator, with_laws
-from esgrad.planner import plan
+from esgrad.planning.estimator import Estimator, with_laws
+from esgrad.planning.plan import plan
 from esgrad.suite import Suite
 
 _ESTIMATOR = ["space", "noise", "shaping", "logit_dim"]

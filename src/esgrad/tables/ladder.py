@@ -2,9 +2,9 @@
 
 A rung's `ratio` is of steps to the target, over those of the rung it `stands_on`, seed by seed, whichever of the two
 never arrived (`paired_ratio_interval`: 0 is an upper bound, inf a lower).
-`predicted` is that of the gradient noise, nothing fitted (`esgrad.step_law`), empty where no noise was measured; of two
-rungs, the quotient. A rung is `slower` or `faster` than predicted where the prediction lies outside the interval, else
-`not contradicted`; so is its ratio to backprop, of which more is known where the rung it stands on did not arrive.
+`predicted` is that of the gradient noise, nothing fitted (`measurement.step_law`), empty where none was measured; of
+two rungs, the quotient. A rung is `slower` or `faster` than predicted where the prediction lies outside the interval,
+else `not contradicted`; so is its ratio to backprop, of which more is known where the rung it stands on did not arrive.
 A control, the exact mean plus Gaussian noise of its twin's covariance, stands on its twin, and is `alike` or
 `otherwise` by that ratio and by the paired difference of final test accuracies.
 """
@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from esgrad import markdown as md
-from esgrad.comparisons import paired_ratio_interval
+from esgrad.measurement.step_law import predicted_steps, verdict, verdict_on_control
 from esgrad.runs import COLUMNS, TASK, UNITS, arrivals, backprop, cells, experiments, last_rows, twin
 from esgrad.runs import targets as levels
 from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, wilson_interval
-from esgrad.step_law import predicted_steps, verdict, verdict_on_control
+from esgrad.statistics.comparisons import paired_ratio_interval
 from esgrad.suite import FIRST_TUNING_SEED, Suite
 
 TARGETS = ("progress 0.90", "progress 0.95")

@@ -3,8 +3,8 @@
 Rates are over the reported seeds, with Wilson's score interval. A run that diverged did not arrive, and is left out of
 the rate of dead classes. `expected_queries` is ERT: all queries spent, by runs that arrived and runs that did not, per
 arrival (COCO's expected running time); a lower bound where nobody arrived, empty where a method asks no queries. Its
-interval is a bootstrap over the runs, whose seed is the same in every row; it holds the truth less often than 95 % where
-n is small and nearly all arrive (`expected_running_time_interval` says how often).
+interval is a bootstrap over the runs, whose seed is the same in every row; it holds the truth less often than 95 %
+where n is small and nearly all arrive (`expected_running_time_interval` says how often).
 """
 
 from typing import Any

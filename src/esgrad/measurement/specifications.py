@@ -28,7 +28,7 @@ def files(section: str, spec: dict[str, Any]) -> list[str]:
     pairs = spec.get("pairs", SAMPLED)
     noises = {name: menu.load("noises", name) for name in pairs}
     return [
-        {"gradient_quality": "quality.py", "samples_needed": "samples_needed.py"}[section],
+        {"gradient_quality": "measurement/quality.py", "samples_needed": "measurement/samples_needed.py"}[section],
         "blackboxes/zero_one.py",
         *(f"noises/{name}.py" for name in noises),
         *(f"shapings/{name}.py" for shapings in pairs.values() for name in shapings),

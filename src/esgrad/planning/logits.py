@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from esgrad import theory
-from esgrad.estimator import MOST, Estimator, best_variance, scan, with_laws
-from esgrad.place import Place
-from esgrad.price import Price, Terms, cheapest, price
+from esgrad.planning.estimator import MOST, Estimator, best_variance, scan, with_laws
+from esgrad.planning.price import Price, Terms, cheapest, price
+from esgrad.theory.example import Place
 
 COSINE, NOISE, SHAPING, VARIANCE = 0.5, "independent", "raw", 1.0
 """Defaults; noise and shaping are the lecture's."""

@@ -1,7 +1,7 @@
 """The law of a mini-batch's gradient behind the chain rule: its variance, its expected cosine, the N a cosine takes.
 
 The estimate ĝ = Σ_b J_b g_b has mean m = Σ_b J_b E g_b and variance V = Σ_b tr(J_b C_b J_bᵀ), for these images and
-labels: without the variance of the data. C_b is the covariance at the logits of b (`esgrad.pushed` tells with what
+labels: without the variance of the data. C_b is the covariance at the logits of b (`measurement.pushed` tells with what
 error V is known). Along the unit vector r̂ of an exact gradient the noise is V∥ = Σ_b v_b·C_b v_b with v_b = J_bᵀr̂.
 With probability P₀ no example has an estimate other than 0, and the cosine is 0. So, given that one has,
 
@@ -9,7 +9,7 @@ With probability P₀ no example has an estimate other than 0, and the cosine is
                                            Y ~ χ²_D, up to a factor,  E Y = (|m|² − (m·r̂)² + V − V∥)/(1−P₀)
 
 D = (tr S)²/tr S² for S = Σ_b J_b C_b J_bᵀ counts the dimensions of the noise: over z ~ N(0, I), z·S z has mean tr S and
-variance 2 tr S². For one example at its logits this is the law of `esgrad.cosine`, there for each number of hits.
+variance 2 tr S². For one example at its logits this is the law of `theory.cosine`, there for each number of hits.
 Error of E cos against simulation (K and N from 2 to 1,000, batches of 4 to 32, any stage): root mean square 0.01,
 of MaxRL 0.02; beyond two standard errors of the simulation at most 0.02, of success 0.04 and of MaxRL 0.06. Mostly too
 small, by up to 0.1, where a rare hit on one example outweighs the others: over such hits ĝ is no Gaussian.
@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from esgrad import theory
-from esgrad.binomial import TINY
-from esgrad.checkpoints import Checkpoint
-from esgrad.cosine import DIRECTIONS, MOMENTS, expected_cosine
-from esgrad.place import Place
-from esgrad.pushed import Pushed
+from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.pushed import Pushed
+from esgrad.theory.binomial import TINY
+from esgrad.theory.cosine import DIRECTIONS, MOMENTS, expected_cosine
+from esgrad.theory.example import Place
 
 LEAST, MOST = 2.0, 1e15
 ALL = slice(0, None)

@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth: `python -m esgrad.coverage FOLDER` (`make coverage`), on planted data.
+"""How often the intervals hold the truth, on planted data: `make coverage`, which runs this module.
 
 Each suite holds n seeds; the table says in what share of the suites an interval held the planted truth, at a nominal
 95 %, and how often the tests raise an alarm, at a nominal 5 %. Every cell of the study has random numbers of its own:
@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from esgrad import markdown
-from esgrad.coverage_trials import FAMILY, NOMINAL, TRIALS, Condition
 from esgrad.files import written
+from esgrad.statistics.coverage_trials import FAMILY, NOMINAL, TRIALS, Condition
 
 SEEDS = (5, 10, 20)
 LATE, NEVER = (0.0, 0.25, 0.5), (0.0, 0.2)
@@ -30,7 +30,7 @@ _WORDS = """\
 # What the intervals cover
 
 Made by `make coverage`: {suites:,} planted suites a cell. Of the runs that would arrive a share `late` needs more \
-than its budget; a share `never` would not arrive whatever the budget (`esgrad.coverage_trials`). n seeds a cell; for \
+than its budget; a share `never` would not arrive whatever the budget (coverage_trials.py). n seeds a cell; for \
 the exponent, at each of four sizes K.
 
 **Intervals**, nominal 95 %: in how many of 100 suites the interval held the truth. *Low* marks a coverage below 95 % \

@@ -21,7 +21,7 @@ stage: "level" (all logits equal; no data set, no model, no batch) or a checkpoi
 is NA, or "batch", then example is. probability: p of the example, the batch's mean. num_draws: D.
 
 At N*(1/√2) the noise is as large as the gradient: the scale on which all curves should be one. The laws are those of
-`esgrad.cosine` and `esgrad.batch_law`; nothing in them is fitted.
+`esgrad.theory.cosine` and `esgrad.measurement.batch_law`; nothing in them is fitted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,13 +33,14 @@ import torch
 from torch import Tensor
 
 from esgrad import menu, theory
-from esgrad.batch_law import LEAST, BatchLaw
-from esgrad.checkpoints import Checkpoint
 from esgrad.kernels import hits
-from esgrad.measurements import SAMPLED
-from esgrad.place import place_and_gradient
+from esgrad.measurement.batch_law import LEAST, BatchLaw
+from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.specifications import SAMPLED
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.streams import Role
+from esgrad.theory.example import place_and_gradient
+from esgrad.theory.variance import WEIGHTS
 
 ((NOISE, SHAPINGS),) = SAMPLED.items()
 QUICK = ["raw"]  # 0 on failure
@@ -54,7 +55,7 @@ DRAWS = {"example": (1, 1000), "batch": (8, 500)}
 1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
 FIRST_STEP, STRIDE = 2**20, 2**14
 """Draw i at K is step FIRST_STEP + K·STRIDE + i of the QUALITY stream of seed 0, so that no K shares another's luck;
-the probes of `esgrad.pushed` lie beyond."""
+the probes of `esgrad.measurement.pushed` lie beyond."""
 MOST_SAMPLES, MOST_LOGITS = 2**31, 2**16
 PER_DECADE = 8
 BALANCED = sqrt(0.5)
@@ -230,7 +231,7 @@ class _Sums:
     def estimates(self, shaping: str) -> Tensor:
         """The shaping's estimates at N, [D, B, K]: its weights of 0/1 fitness are one of hits, one of misses."""
         r = self.count[..., None].double()
-        hit, miss = theory.WEIGHTS[shaping](r, self.num_samples - r)
+        hit, miss = WEIGHTS[shaping](r, self.num_samples - r)
         return ((hit - miss) * self.hit + (0.0 if self.total is None else miss * self.total)) / self.sigma[:, None]
 
 

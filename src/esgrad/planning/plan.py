@@ -15,9 +15,9 @@ from scipy.special import poch
 from torch import Tensor
 
 from esgrad import gradients, menu, theory
-from esgrad.estimator import MOST, first
-from esgrad.logits_plan import COSINE, VARIANCE, LogitsPlan
-from esgrad.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
+from esgrad.planning.estimator import MOST, first
+from esgrad.planning.logits import COSINE, VARIANCE, LogitsPlan
+from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
 
 PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.001
 """Defaults; t enters no law at the parameters, and is small, as the fitness is taken as linear."""
@@ -43,7 +43,7 @@ def plan(
     min_steps: float | None = None,
     data_noise_scale: float | None = None,
 ) -> dict[str, Any]:
-    """Answer how large N must be, from the laws alone (`esgrad.theory`, `esgrad.price`).
+    """Answer how large N must be, from the laws alone (`esgrad.theory`, `esgrad.planning.price`).
 
     Args:
         logit_dim: K ≥ 2 equal logits, as at a network's start; or

@@ -1,4 +1,4 @@
-"""The likelihood of costs known as intervals, log-normal about a line, and its maximum. `esgrad.regression` uses it.
+"""The likelihood of costs known as intervals, log-normal about a line, and its maximum. `regression` uses it.
 
 With θ = (coefficients/s, 1/s) the ends of a log cost's interval are u = (1/s)·end − x·(coefficients/s), and a run
 contributes log[Φ(u_high) − Φ(u_low)], or where a share π never arrives log(1 − π) + that, and if it was censored

@@ -20,9 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from esgrad import menu
-from esgrad.checkpoints import copies, detached
 from esgrad.data import Data, split
 from esgrad.job import FIRST_TUNING_SEED, Job
+from esgrad.measurement.checkpoints import copies, detached
 from esgrad.records import NOISE_SCALE_COLUMNS
 from esgrad.stack import Stack
 from esgrad.streams import Role, permutation

@@ -1,6 +1,6 @@
 """How many steps the noise of its gradient asks of a training, and what an interval says of that.
 
-A step of backprop's at which a method's relative noise is x (`esgrad.noise_scale`) and backprop's x₀ makes
+A step of backprop's at which a method's relative noise is x (`esgrad.measurement.noise_scale`) and backprop's x₀ makes
 (1 + x)/(1 + x₀) steps of the method, as the best step gains ΔL_max/(1 + B_noise/B) (arXiv 1812.06162, section 2), so
 
     S/S₀  =  mean over backprop's steps to the target of (1 + x)/(1 + x₀)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from esgrad.curvature import curvature, single_hit
+from esgrad.theory.curvature import curvature, single_hit
 
 
 class Place(NamedTuple):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from esgrad.price import NEAR
+from esgrad.planning.price import NEAR
 
 LAWS = {
     "logits": "exact moments of the estimate given its hits (theory.py); only its shape is taken as Gaussian",

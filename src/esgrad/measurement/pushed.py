@@ -6,7 +6,7 @@ v·∇²p v and (∇p·v)². All are exact for K ≤ 100, and |J∇p|² always. 
 tr(J C Jᵀ), measured at K = 150 and 300 against all of C and J:
 
     |J|²        the mean of |v|² over probes v = Jᵀz, z ~ N(0, I) (Hutchinson 1989): √(2/(PROBES·D)) with D the
-                dimension of the noise (`esgrad.batch_law`); below 3 %
+                dimension of the noise (`esgrad.measurement.batch_law`); below 3 %
     ∇²p         what it is along ∇p, isotropic across: below 0.05 % (of one example of p ≈ 1, up to a half)
 
 At any K, E[qqᵀ] of a mirrored pair of which one hits is taken as isotropic across ∇p, too: below 10 %.
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from esgrad import streams
-from esgrad.binomial import TINY
-from esgrad.checkpoints import Checkpoint
-from esgrad.curvature import hessian
-from esgrad.place import Place, place_and_gradient
+from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.theory.binomial import TINY
+from esgrad.theory.curvature import hessian
+from esgrad.theory.example import Place, place_and_gradient
 
 EXACT_UP_TO = 100  # logits; beyond, neither J nor ∇²p is written out
 PROBES = 64

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from esgrad import comparisons, regression, statistics
-from esgrad.statistics import Interval
+from esgrad import statistics
+from esgrad.statistics import Interval, comparisons, regression
 
 SPREAD, EXPONENT, GRID = 0.7, 1.5, np.log(1.25)
 SIZES = np.array([10.0, 30.0, 100.0, 300.0])

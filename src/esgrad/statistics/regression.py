@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from esgrad.likelihood import Costs, Fit, maximum
 from esgrad.statistics import CONFIDENCE
+from esgrad.statistics.likelihood import Costs, Fit, maximum
 
 _STEPS = 60
 

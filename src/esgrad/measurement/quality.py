@@ -3,7 +3,7 @@
 A cell is a checkpoint × t × N × (noise, shaping). It is measured at the logits of each example (level "example"), and
 behind the chain rule, where a training meets it: the parameters' gradient on mini-batches (level "batch"), against the
 exact arm pushed the same way. Beside each measurement stands what the law predicts: of an example
-`esgrad.theory`, of a batch `esgrad.batch_law`.
+`esgrad.theory`, of a batch `esgrad.measurement.batch_law`.
 """
 
 import math
@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from esgrad import menu, streams, theory
-from esgrad.batch_law import BatchLaw
-from esgrad.checkpoints import Checkpoint
-from esgrad.moments import joined, moments, products
+from esgrad.measurement.batch_law import BatchLaw
+from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.moments import joined, moments, products
 from esgrad.perturbation import KEEP, Perturbation
 from esgrad.records import QUALITY_COLUMNS
 

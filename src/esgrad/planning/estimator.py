@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from esgrad import menu, theory
-from esgrad.binomial import hits
-from esgrad.cosine import DIRECTIONS
-from esgrad.place import Place
+from esgrad.theory.binomial import hits
+from esgrad.theory.cosine import DIRECTIONS
+from esgrad.theory.example import Place
+from esgrad.theory.variance import MIRRORED, WEIGHTS
 
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""
@@ -104,9 +105,9 @@ class Estimator:
         """What ∇log p is multiplied by in the mean of the estimate, [...]: E[r w₁ − (N−r) w₀ p/(1−p)]."""
         if self.noise == "mirrored":
             count = torch.tensor(float(num_samples), dtype=torch.float64)
-            return place.probability * theory.MIRRORED[self.noise, self.shaping](count)
+            return place.probability * MIRRORED[self.noise, self.shaping](count)
         hit, missed, weight = hits(place.log_probability, place.miss, num_samples)
-        of_hit, of_miss = theory.WEIGHTS[self.shaping](hit, missed)
+        of_hit, of_miss = WEIGHTS[self.shaping](hit, missed)
         return (weight * (hit * of_hit - missed * of_miss * place.odds)).sum(0)
 
 

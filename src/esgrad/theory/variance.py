@@ -8,8 +8,7 @@ and w₀(r) for a miss. With p the smoothed accuracy, v = ∇log p and o = p/(1�
     A₀     =  I/t − o ∇²p/p − o² v vᵀ       Var(q | miss)/t²
 
 as hits and misses are independent given r, of means t v and −o t v: exact for any p and N. The trace needs no more of
-an example than a `Place`. Of raw it is (pK/t + Δp − |∇p|²)/N; tests/test_theory.py writes out the others. The expected
-cosine (esgrad.cosine) and the closed forms of special logits (esgrad.closed_forms) may be imported from here too.
+an example than a `Place`. Of raw it is (pK/t + Δp − |∇p|²)/N; tests/test_theory.py writes out the others.
 """
 
 import math
@@ -18,38 +17,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from esgrad.binomial import hits
-from esgrad.closed_forms import expected_maximum, level_ratio, tied_ratio, two_class_ratio
-from esgrad.cosine import has_direction, mean_cosine, samples_needed, squared_cosine
-from esgrad.curvature import second_order
-from esgrad.place import Place, level_place, place
 from esgrad.quadrature import ordered_sum
-
-__all__ = [
-    "RANK_FACTOR",
-    "Place",
-    "baseline_variance",
-    "batch_variance",
-    "best_baseline",
-    "best_num_samples",
-    "covariance",
-    "expected_maximum",
-    "gradient_variance",
-    "has_direction",
-    "has_law",
-    "level_place",
-    "level_ratio",
-    "mean_and_covariance",
-    "mean_cosine",
-    "parameter_directions_needed",
-    "parameter_squared_cosine",
-    "place",
-    "pushed_variance",
-    "samples_needed",
-    "squared_cosine",
-    "tied_ratio",
-    "two_class_ratio",
-]
+from esgrad.theory.binomial import hits
+from esgrad.theory.curvature import second_order
+from esgrad.theory.example import Place
 
 RANK_FACTOR = 3 / math.pi
 """What centered ranks of a Gaussian fitness leave of n directions: the squared correlation of a value and its rank."""

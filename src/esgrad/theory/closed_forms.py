@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from esgrad.place import maximum_moments
+from esgrad.theory.example import maximum_moments
 
 
 def expected_maximum(count: int) -> float:

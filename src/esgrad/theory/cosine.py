@@ -24,8 +24,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from esgrad.binomial import TINY, hits
-from esgrad.place import Place
+from esgrad.theory.binomial import TINY, hits
+from esgrad.theory.example import Place
 
 DIRECTIONS = {
     ("independent", "raw"): "hits",

@@ -1,0 +1,45 @@
+"""The laws of the estimators: what an example is to them, variance, expected cosine, closed forms of special logits."""
+
+from esgrad.theory.closed_forms import expected_maximum, level_ratio, tied_ratio, two_class_ratio
+from esgrad.theory.cosine import has_direction, mean_cosine, samples_needed, squared_cosine
+from esgrad.theory.example import Place, level_place, place
+from esgrad.theory.variance import (
+    RANK_FACTOR,
+    baseline_variance,
+    batch_variance,
+    best_baseline,
+    best_num_samples,
+    covariance,
+    gradient_variance,
+    has_law,
+    mean_and_covariance,
+    parameter_directions_needed,
+    parameter_squared_cosine,
+    pushed_variance,
+)
+
+__all__ = [
+    "RANK_FACTOR",
+    "Place",
+    "baseline_variance",
+    "batch_variance",
+    "best_baseline",
+    "best_num_samples",
+    "covariance",
+    "expected_maximum",
+    "gradient_variance",
+    "has_direction",
+    "has_law",
+    "level_place",
+    "level_ratio",
+    "mean_and_covariance",
+    "mean_cosine",
+    "parameter_directions_needed",
+    "parameter_squared_cosine",
+    "place",
+    "pushed_variance",
+    "samples_needed",
+    "squared_cosine",
+    "tied_ratio",
+    "two_class_ratio",
+]
