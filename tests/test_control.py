@@ -10,6 +10,7 @@ from torch import Tensor
 from esgrad import config, costs, menu, sources, streams, theory
 from esgrad.controls import gaussian
 from esgrad.runs import twin
+from esgrad.theory.variance import WEIGHTS
 from tests import running
 from tests.estimating import COPIES, EACH_SHAPING, LOGITS, TARGETS, TWO_VARIANCES, N, estimates, hits, refusal
 
@@ -107,7 +108,7 @@ def test_far_ahead_and_far_behind_the_noise_is_finite_and_of_the_laws_size(shapi
 
 @EACH_SHAPING
 def test_every_shaping_with_a_covariance_law_has_a_control_and_no_other(shaping: str) -> None:
-    known = theory.has_law("independent", shaping) and shaping in theory.WEIGHTS
+    known = theory.has_law("independent", shaping) and shaping in WEIGHTS
     assert (gaussian.refuses("logits", "independent", shaping, "zero_one", 10) is None) == known
     assert known or refusal("independent", shaping, 1) is not None or shaping not in HAS_TWIN
 
@@ -158,8 +159,10 @@ def test_its_sources_are_the_controls_and_the_laws_and_those_of_others_are_not()
     def names(job):
         return {path.relative_to(menu.PACKAGE).as_posix() for path in sources.of_job(job)}
 
-    assert {"controls/gaussian.py", "theory.py", "curvature.py"} <= names(running.job(control="gaussian"))
-    assert not {"controls/gaussian.py", "theory.py", "curvature.py"} & names(running.job())
+    assert {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} <= names(
+        running.job(control="gaussian")
+    )
+    assert not {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} & names(running.job())
 
 
 LECTURE = {"space": "logits", "noise": "independent", "shaping": "raw", "blackbox": "zero_one"}

@@ -15,9 +15,7 @@ from esgrad.perturbation import Perturbation
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.streams import Role
 from esgrad.theory import (
-    MIRRORED,
     RANK_FACTOR,
-    WEIGHTS,
     Place,
     baseline_variance,
     batch_variance,
@@ -35,6 +33,7 @@ from esgrad.theory import (
     squared_cosine,
     tied_ratio,
 )
+from esgrad.theory.variance import MIRRORED, WEIGHTS
 from tests.drawing import CASES, EACH_CASE, PAIRS, TARGET, TWO_SIGMAS, Case, assert_mean, drawn, scattered
 
 # The variance laws

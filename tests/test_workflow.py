@@ -99,7 +99,7 @@ def test_a_second_run_has_nothing_to_be_done(finished):
         ("src/esgrad/streams.py", 6, FIGURES, 2),
         ("src/esgrad/figures/batch_heatmap.py", 0, 1, 0),
         ("src/esgrad/exact/log_smoothed.py", 1, FIGURES, 2),
-        ("src/esgrad/theory.py", 0, FIGURES, 2),
+        ("src/esgrad/theory/variance.py", 0, FIGURES, 2),
         ("src/esgrad/cli.py", 0, 0, 0),
     ],
 )

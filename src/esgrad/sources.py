@@ -69,5 +69,7 @@ def _file(name: str) -> Path | None:
     if package != "esgrad" or not rest:
         return None
     path = PACKAGE / rest.replace(".", "/")
-    found = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in found if file.is_file()), None)
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    whole = path / "__init__.py"  # decides something where it holds more than words
+    return whole if whole.is_file() and len(ast.parse(whole.read_text(encoding="utf-8")).body) > 1 else None

@@ -2,10 +2,11 @@
 
 Measured along one pass of growing N (`measurement.samples_needed`), at level logits and at networks on their way
 through a training. Per example: the median over examples; N* of each is known between two points of a grid (their
-geometric middle stands for it) or exceeds what was drawn. `low` and `high` are an interval of `statistics.cost_interval`
-(95 % for six examples or more), widened by the grid's step; of a single batch the two points. The estimate is inf where
-more than half never arrived. `predicted`: the median of the law's N* over the same examples, nothing fitted.
-`ratio_to_law`: the same of each example's N* over the law's own for it, without those whose law has none (inf).
+geometric middle stands for it) or exceeds what was drawn. `low` and `high` are an interval of
+`statistics.cost_interval` (95 % for six examples or more), widened by the grid's step; of a single batch the two
+points. The estimate is inf where more than half never arrived. `predicted`: the median of the law's N* over the same
+examples, nothing fitted. `ratio_to_law`: the same of each example's N* over the law's own for it,
+without those whose law has none (inf).
 """
 
 from typing import Any
