@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from textwrap import fill
 
+import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +150,32 @@ over seeds, which do not contain the noise of choosing a learning rate.
     )
 
 
+def ladder() -> str:
+    """What each step from cross-entropy to noise at the parameters costs, and what the gradient noise explains of it."""
+    parts = []
+    for suite, words in [("default", "digits"), ("mnist", "MNIST")]:
+        rungs = table(suite, "ladder").query("target == 'progress 0.90'")
+        told = rungs[
+            ~rungs["control"] & np.isfinite(rungs["ratio"]) & (rungs["ratio"] > 0) & rungs["predicted"].notna()
+        ]
+        each = [
+            f"{row.method} {row.ratio:.2f} ({row.ratio_low:.2f}–{_open(row.ratio_high)}), predicted {row.predicted:.2f}"
+            for row in told.itertuples()
+        ]
+        twins = [f"{row.method}: {row.verdict}" for row in rungs[rungs["control"]].itertuples()]
+        size = rungs["num_samples"].dropna().iloc[0]
+        parts.append(
+            f"On {words} (N = {size:.0f}, n = {rungs['num_seeds'].max():.0f}), steps to 90 % of backprop's progress over "
+            f"those of the rung it stands on: {'; '.join(each)}. Controls, the exact mean plus Gaussian noise of the estimator's "
+            f"covariance, against their twins: {'; '.join(twins)}."
+        )
+    return _paragraphs(*parts)
+
+
+def _open(high: float) -> str:
+    return f"{high:.2f}" if np.isfinite(high) else "∞"
+
+
 def plan() -> str:
     """What `esgrad plan` prints for two questions."""
     asked = [["--logit-dim", "1000", "--cosine", "0.5"], ["--parameters", "3274634", "--cosine", "0.2"]]
@@ -216,7 +243,7 @@ def _cell(frame: pd.DataFrame, method: str, blackbox: str, num_samples: float) -
 
 def filled(readme: str) -> str:
     """The README with its blocks made anew."""
-    for name, block in [("answers", answers()), ("plan", plan()), ("results", results())]:
+    for name, block in [("answers", answers()), ("plan", plan()), ("ladder", ladder()), ("results", results())]:
         readme = re.sub(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{block}\n\g<2>", readme, flags=re.DOTALL)
     return readme
 

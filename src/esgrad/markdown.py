@@ -70,3 +70,10 @@ def interval(estimate: float, low: float, high: float) -> str:
     if np.isinf(estimate):
         return f"> {number(low)}"
     return number(estimate) if np.isnan(low) else f"{number(estimate)} ({number(low)}–{number(high)})"
+
+
+def ratio(estimate: float, low: float, high: float) -> str:
+    """A paired ratio: as `interval`, but `< 0.4` for estimate 0, and nothing where no end is known."""
+    if estimate == 0:
+        return f"< {number(high)}" if np.isfinite(high) else ""
+    return "" if np.isinf(estimate) and low == 0 else interval(estimate, low, high)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHAPINGS = ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score")  # of esgrad.theory.covariance
 MOST_LOGITS = 100  # an example's covariance has K² numbers, each an integral
 JITTER = 1e-9  # of the mean variance: what quadrature leaves uncertain of a direction that hardly varies
 
@@ -38,11 +39,11 @@ def gradient(
 
 
 def refuses(space: str, noise: str, shaping: str, blackbox: str, logit_dim: int) -> str | None:
-    """Why there is no such twin, or None; the shapings are those of `esgrad.theory.covariance`."""
+    """Why there is no such twin, or None."""
     if (space, noise, blackbox) != ("logits", "independent", "zero_one"):
         return f"no covariance law for {space} × {noise} on {blackbox}: logits × independent on zero_one has one"
-    if shaping not in ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score"):
-        return f"no covariance law for the shaping {shaping}: raw, leave_one_out, success and maxrl have one"
+    if shaping not in SHAPINGS:
+        return f"no covariance law for the shaping {shaping}: {', '.join(SHAPINGS[:-1])} and {SHAPINGS[-1]} have one"
     if logit_dim > MOST_LOGITS:
         return f"a covariance for each example is too dear at K = {logit_dim}: K ≤ {MOST_LOGITS} would do"
     return None

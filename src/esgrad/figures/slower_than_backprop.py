@@ -1,8 +1,9 @@
 """How many times backprop's cost: the ratio at 90 % of backprop's progress, in steps, queries and forward passes.
 
 A row for each method and N of the headline. A dot is the geometric mean of the seeds' ratios, the bar Student's t
-interval on their logs; where runs ended before they arrived, the median between two order statistics, the bar ending
-in an arrow if nothing bounds it from above. A hollow dot is a lower bound: fewer than half of the runs arrived. Lines
+interval on their logs; where runs ended before they arrived, the method's or backprop's, the median between two order
+statistics, the bar ending in an arrow if nothing bounds it on that side. A hollow dot is a bound, a lower one if fewer
+than half of the method's runs arrived, an upper one (arrow to the left) if fewer than half of backprop's did. Lines
 stand at 1 (backprop) and at the 1,000 of OpenAI's announcement (2017): ES on MNIST "can be as much as 1,000 times
 slower than using backpropagation".
 """
@@ -27,23 +28,25 @@ NOTHING = "No cost can be compared with backprop's: its runs are missing or neve
 UNITS = {"steps": "steps", "queries": "queries", "forwards": "forward passes"}
 COLUMNS = [
     *(*runs.COLUMNS, "label", "target", "target_accuracy", "unit", "num_seeds", "hits", "censored"),
-    *("ratio_to_backprop", "ratio_low", "ratio_high", "lower_bound", "dot"),
+    *("ratio_to_backprop", "ratio_low", "ratio_high", "lower_bound", "upper_bound", "dot"),
 ]
 VALUE = "dot"
 
 
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
-    """The figure, and a row per dot, from the top down; `lower_bound`: the ratio lies beyond its `dot`."""
+    """The figure, and a row per dot, from the top down; `lower_bound`: the ratio lies beyond its `dot`, `upper_bound`:
+    before it."""
     name = _select.experiment(suite, "headline", "method")
     frame = _select.table(targets, suite, name)
     frame = frame[(frame["target"] == _target(frame)) & (frame["method"] != "backprop")]
-    frame = frame[frame["ratio_to_backprop"].notna()]
+    frame = frame[frame["ratio_to_backprop"].gt(0) | np.isfinite(frame["ratio_high"])]  # else nothing is known
     if frame.empty:
         return style.words(TITLE, NOTHING, COLUMNS)
     frame = _placed(_select.labelled(frame, by=["blackbox", "noise_variance"]))
-    beyond = np.isinf(frame["ratio_to_backprop"])
-    frame = frame.assign(lower_bound=beyond, dot=frame["ratio_to_backprop"].mask(beyond, frame["ratio_low"]))
+    above, below = np.isinf(frame["ratio_to_backprop"]), frame["ratio_to_backprop"] == 0
+    dot = frame["ratio_to_backprop"].mask(above, frame["ratio_low"]).mask(below, frame["ratio_high"])
+    frame = frame.assign(lower_bound=above, upper_bound=below, dot=dot)
     height = 0.9 + 0.19 * (frame["y"].max() + 1)
     figure, grid = style.canvas(1, len(UNITS), 3.1, height, TITLE, sharey=True, sharex=True)
     for axes, unit in zip(grid[0], UNITS, strict=True):
@@ -84,12 +87,13 @@ def _bars(frame: pd.DataFrame) -> str:
     if not frame["censored"].any():
         return words
     words += "; where runs were censored (k/n arrived): median, 95 % interval of order statistics, → open above"
+    words += ", ← open below (backprop's were)" if frame["ratio_low"].eq(0).any() else ""
     return words.replace(" %", "\N{NO-BREAK SPACE}%")  # no line begins with it
 
 
 def _span(frame: pd.DataFrame) -> tuple[float, float]:
     """Where the axis begins and ends: with room for an arrow; a bar of few seeds may be so long that it runs out."""
-    low, high = frame["ratio_low"].min(), frame["ratio_high"].replace(np.inf, np.nan).max()
+    low, high = frame["ratio_low"].replace(0, np.nan).min(), frame["ratio_high"].replace(np.inf, np.nan).max()
     least, most = frame["dot"].min(), frame["dot"].max()
     return 0.6 * np.nanmin([1, least, max(low, least / 30)]), 12 * np.nanmax([CLAIM, most, min(high, 30 * most)])
 
@@ -108,16 +112,18 @@ def _panel(axes: Axes, frame: pd.DataFrame) -> None:
 
 
 def _dot(axes: Axes, row: Any) -> None:
-    """The dot, its bar, an arrow where nothing bounds the ratio from above, and k/n where runs were censored."""
+    """The dot, its bar, arrows where nothing bounds the ratio, and k/n where runs were censored."""
     colour = style.colour(row.method)
     look = {"color": colour, "marker": style.look(row.method)["marker"], "linestyle": ""}
-    axes.plot(row.dot, row.y, markerfacecolor="white" if row.lower_bound else colour, **look)
+    axes.plot(row.dot, row.y, markerfacecolor="white" if row.lower_bound or row.upper_bound else colour, **look)
     end = row.ratio_high if np.isfinite(row.ratio_high) else row.dot
+    arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3, "linewidth": 1.5}
     if pd.notna(row.ratio_low):
-        axes.hlines(row.y, row.ratio_low, end, color=colour)
-    if row.censored:
+        axes.hlines(row.y, row.ratio_low or row.dot, end, color=colour)
+    if row.ratio_low == 0:
+        axes.annotate("", (row.dot, row.y), (-22, 0), textcoords="offset points", arrowprops=arrow)
+    if row.censored or np.isinf(row.ratio_high):
         open_above = np.isinf(row.ratio_high)
-        arrow = {"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 3, "linewidth": 1.5}
         axes.annotate(
             f" {row.hits}/{row.num_seeds}",
             (end, row.y),
@@ -157,7 +163,7 @@ def _silent(axes: Axes, frame: pd.DataFrame, shown: pd.DataFrame) -> None:
 
 def _legend(figure: Figure, axes: Axes) -> None:
     axes.plot([], [], "o-", color=style.GREY, label="ratio, 95 % interval")
-    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="lower bound: fewer than half arrived")
+    axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="a bound: fewer than half arrived")
     axes.plot([], [], "--", color=LINE, label="“1,000 times slower”, OpenAI 2017")
     handles, words = axes.get_legend_handles_labels()
     figure.legend(handles, words, loc="outside upper right", ncols=3, handlelength=2, columnspacing=1.2, fontsize=8)

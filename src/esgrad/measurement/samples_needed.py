@@ -4,8 +4,10 @@
 
 One pass over the samples gives the estimate at every N of a geometric grid, as sums grow: per example at its logits,
 and per batch at the parameters, where the chain rule adds up the examples (N samples each). The mean cosine of D
-independent draws brackets N* between two points of the grid; D is larger at small K, where one draw says less.
-Where the budget ends first, N* is right-censored at the N that was reached: high is inf.
+independent draws is a noisy curve, and (low, high] are the points of the grid around its crossings of c, the first to
+the last: cells of the grid, no confidence interval. D is larger at small K, where one draw says less; a pass goes on
+until CONFIRMED points in a row lie above. Where the budget ends first, N* is right-censored at the N that was reached:
+high is inf.
 
 Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.hits`); the others
 need every number, so they are censored earlier. Per example `leave_one_out` speaks for maxrl too, and raw for success:
@@ -14,18 +16,20 @@ their weights are proportional.
 `measure` makes one frame of two kinds of rows (`esgrad.records.SAMPLES_COLUMNS`):
 
     kind     a row for each                     num_samples   cosine             low, high          predicted
-    needed   example or batch, wanted cosine    NaN           the one wanted     N* ∈ (low, high]   N* by the law
+    needed   example or batch, wanted cosine    NaN           the one wanted     the crossings      N* by the law
     curve    example or batch, N of the grid    N             the mean measured  NaN                N*(1/√2) by the law
 
 stage: "level" (all logits equal; no data set, no model, no batch) or a checkpoint's. level: "example", then batch_size
-is NA, or "batch", then example is. probability: p of the example, the batch's mean. num_draws: D.
+is NA, or "batch"; example: which one, of batches of the same network too. probability: p of the example, the batch's
+mean. num_draws: D. All K are asked about the same images, one network each: neither an example's rows at several K nor
+a network's are independent of each other.
 
 At N*(1/√2) the noise is as large as the gradient: the scale on which all curves should be one. The laws are those of
 `esgrad.theory.cosine` and `esgrad.measurement.batch_law`; nothing in them is fitted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, inf, log10, nan, sqrt
+from math import ceil, nan, sqrt
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -34,7 +38,8 @@ from torch import Tensor
 
 from esgrad import menu, theory
 from esgrad.kernels import hits
-from esgrad.measurement.batch_law import LEAST, BatchLaw
+from esgrad.measurement.batch_law import BatchLaw
+from esgrad.measurement.brackets import bracket, first, grid
 from esgrad.measurement.checkpoints import Checkpoint
 from esgrad.measurement.specifications import SAMPLED
 from esgrad.records import SAMPLES_COLUMNS
@@ -50,14 +55,15 @@ PASSES = {
 }
 """Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
 
-DRAWS = {"example": (1, 1000), "batch": (8, 500)}
+DRAWS = {"example": (1, 1000), "batch": (2, 125)}
 """D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as
 1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
+BATCHES = 4  # of a network, or as many as it has examples for: one that is censored does not silence the others
+CONFIRMED = 3  # points of the grid in a row above the largest wanted cosine that end a pass
 FIRST_STEP, STRIDE = 2**20, 2**14
 """Draw i at K is step FIRST_STEP + K·STRIDE + i of the QUALITY stream of seed 0, so that no K shares another's luck;
 the probes of `esgrad.measurement.pushed` lie beyond."""
-MOST_SAMPLES, MOST_LOGITS = 2**31, 2**16
-PER_DECADE = 8
+MOST_LOGITS = 2**16
 BALANCED = sqrt(0.5)
 
 
@@ -74,7 +80,7 @@ def measure(
     """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
 
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
-    batch_size: how many of its first make the batch. num_draws: D per example at K ≥ 1,000, otherwise as DRAWS
+    batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D per example at K ≥ 1,000, otherwise as DRAWS
     says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core draws a billion
     in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, for a cosine outside (0, 1) and for
     more draws or logits than the streams have room for.
@@ -95,7 +101,7 @@ def measure(
         named = {"stage": checkpoint.stage, "dataset": checkpoint.job.dataset, "model": checkpoint.job.model}
         few = checkpoint.few(num_examples)
         asked.append((named, _examples(few.logits, few.targets, t)))
-        asked.append((named, _batch(checkpoint.few(batch_size), t)))
+        asked.append((named, _batches(checkpoint, batch_size, t)))
     for named, things in asked:
         least, over_k = DRAWS[things.level]
         draws = num_draws * max(least, ceil(over_k / logit_dim))
@@ -106,27 +112,8 @@ def measure(
     return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})
 
 
-def grid(most: float = MOST_SAMPLES) -> list[int]:
-    """The N asked about, PER_DECADE in each: 1, 2, 3, 4, 5, 6, 8, 10, 14, …"""
-    return sorted({ceil(10 ** (i / PER_DECADE) - 1e-9) for i in range(int(log10(most) * PER_DECADE) + 1)})
-
-
-def bracket(samples: Sequence[int], cosines: Sequence[float], wanted: float) -> tuple[float, float]:
-    """(low, high], in which N* lies, from the mean cosine at each N; high is inf where `wanted` was not reached.
-
-    A noisy curve may cross more than once: low is the last N before the first crossing (0 if there is none), high the
-    first N after the last.
-    """
-    below = [cosine < wanted for cosine in cosines]
-    if all(below):
-        return float(samples[-1]), inf
-    first = below.index(False)
-    after = len(below) - below[::-1].index(True) if any(below) else 0
-    return float(samples[first - 1]) if first else 0.0, float(samples[after]) if after < len(samples) else inf
-
-
 class _Things(NamedTuple):
-    """M things whose N* is sought, of B examples: each of them (M = B), or their batch (M = 1)."""
+    """M things whose N* is sought, of B examples in all: each of them (M = B), or batches of as many each."""
 
     level: str
     logits: Tensor  # [B, K]
@@ -146,26 +133,39 @@ def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
     return _Things("example", logits, targets, facts, lambda _, estimates: _cosine(estimates, exact), needed)
 
 
-def _batch(checkpoint: Checkpoint, t: float) -> _Things:
+def _batches(checkpoint: Checkpoint, batch_size: int, t: float) -> _Things:
+    """The first examples of a checkpoint in batches of B."""
+    count = max(1, min(BATCHES, len(checkpoint.targets) // batch_size))
+    checkpoint = checkpoint.few(count * batch_size)
+    batches = [slice(i * batch_size, (i + 1) * batch_size) for i in range(count)]
     law = BatchLaw(checkpoint, t, pairs=False)
     p = law.pushed.place.probability
     exact = {"log_smoothed": law.pushed.log_gradient, "smoothed": p[:, None] * law.pushed.log_gradient}
-    aims = {arm: law.aim(gradients) for arm, gradients in exact.items()}
+    aims = {arm: [law.aim(gradients, batch) for batch in batches] for arm, gradients in exact.items()}
 
     def arm(shaping: str) -> str:
-        return _expects(shaping, p, LEAST)[0]
+        return _expects(shaping, p, first(shaping))[0]
 
     def cosines(shaping: str, estimates: Tensor) -> Tensor:
-        return _cosine(checkpoint.push(estimates).double(), aims[arm(shaping)].direction)[:, None]
+        return torch.stack(
+            [
+                _cosine(checkpoint.push(estimates[:, aim.batch], aim.batch.start).double(), aim.direction)
+                for aim in aims[arm(shaping)]
+            ],
+            1,
+        )
 
     def needed(shaping: str, cosine: float) -> list[float]:
         def mean(num_samples: float) -> Tensor:
             name, factors = _expects(shaping, p, num_samples)
             return factors[:, None] * exact[name]
 
-        return [law.samples_needed(NOISE, shaping, cosine, aims[arm(shaping)], mean)]
+        return [law.samples_needed(NOISE, shaping, cosine, aim, mean) for aim in aims[arm(shaping)]]
 
-    facts = [{"batch_size": len(checkpoint.targets), "probability": float(p.mean())}]
+    facts = [
+        {"batch_size": batch_size, "example": i, "probability": float(p[batch].mean())}
+        for i, batch in enumerate(batches)
+    ]
     return _Things("batch", checkpoint.logits, checkpoint.targets, facts, cosines, needed)
 
 
@@ -179,19 +179,21 @@ def _expects(shaping: str, probability: Tensor, num_samples: float) -> tuple[str
 def _pass(
     things: _Things, shapings: list[str], t: float, draws: int, wanted: list[float], budget: float
 ) -> Iterator[dict[str, Any]]:
-    """Let N grow until every wanted cosine was reached at two N in a row, or the budget is spent."""
+    """Let N grow until every wanted cosine was reached at CONFIRMED N in a row, or the budget is spent."""
     whole = shapings != QUICK
     sums = _Sums(things.logits, things.targets, t, draws, whole)
     samples: list[int] = []
     found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}
     done, spent = torch.zeros(len(things.facts), dtype=torch.bool), 0
-    for num_samples in grid()[whole:]:  # a centre needs two
-        spent += sums.grow(num_samples, ~done.expand(len(things.logits)))
+    members = len(things.logits) // len(done)
+    for num_samples in (n for n in grid() if n >= first(shapings[0])):
+        spent += sums.grow(num_samples, ~done.repeat_interleave(members))
         samples.append(num_samples)
         for shaping, curve in found.items():
             curve.append(things.cosines(shaping, sums.estimates(shaping)).mean(0).masked_fill(done, nan))  # [M]
-        if len(samples) > 1:
-            done = done | torch.stack([torch.stack(curve[-2:]) >= wanted[-1] for curve in found.values()]).all(0).all(0)
+        if len(samples) >= CONFIRMED:
+            above = [(torch.stack(curve[-CONFIRMED:]) >= wanted[-1]).all(0) for curve in found.values()]
+            done = done | torch.stack(above).all(0)
         if done.all() or spent >= budget:
             break
     for shaping, curve in found.items():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from esgrad.statistics import CONFIDENCE, NOTHING, Interval, geometric_mean_interval
+from esgrad.statistics import CONFIDENCE
 
 LEVEL = 1 - CONFIDENCE
 POWER = 0.8
@@ -55,35 +55,6 @@ def log_ratios(costs: ArrayLike, hits: ArrayLike, reference_costs: ArrayLike, re
     hits, arrived = np.asarray(hits, dtype=bool), np.asarray(reference_hits, dtype=bool)
     told = (hits & arrived) | (hits & ~arrived & (reference >= costs)) | (~hits & arrived & (costs >= reference))
     return np.where(told, np.log(costs / reference), 0.0)
-
-
-def paired_ratio_interval(
-    costs: ArrayLike, hits: ArrayLike, reference_costs: ArrayLike, reference_hits: ArrayLike
-) -> Interval:
-    """How many times the reference's cost, where either of a pair [pairs] may not have arrived.
-
-    Where all arrived: `geometric_mean_interval` of the ratios. Else the median ratio between order statistics, as
-    `median_interval` has it, of what is known: a ratio is at least what was spent if the method was censored, at most
-    that if the reference was, and anything if both were. `estimate` is 0 where the median is only known to lie below
-    `high`, inf where it is only known to lie above `low`, and NaN where neither bounds it.
-    (`esgrad.statistics.ratio_interval` leaves out pairs whose reference is censored, which would flatter the reference
-    here.)
-    """
-    spent = np.asarray(costs, dtype=float) / np.asarray(reference_costs, dtype=float)
-    hits, arrived = np.asarray(hits, dtype=bool), np.asarray(reference_hits, dtype=bool)
-    n = len(spent)
-    if n == 0:
-        return NOTHING
-    if (hits & arrived).all():
-        return geometric_mean_interval(spent)
-    low, high = np.sort(np.where(arrived, spent, 0.0)), np.sort(np.where(hits, spent, np.inf))
-    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
-    least, most = low[(n - 1) // 2], high[(n - 1) // 2]
-    if least > 0 and np.isfinite(most):
-        estimate = np.sqrt(least * most)
-    else:
-        estimate = np.nan if least == 0 and np.isinf(most) else (np.inf if least > 0 else 0.0)
-    return Interval(float(estimate), float(low[k - 1]), float(high[n - k]))
 
 
 def holm(p_values: ArrayLike) -> NDArray:

@@ -179,15 +179,29 @@ def geometric_mean_interval(values: ArrayLike) -> Interval:
 def ratio_interval(
     costs: ArrayLike, hits: ArrayLike, reference_costs: ArrayLike, reference_hits: ArrayLike
 ) -> Interval:
-    """How many times the reference's cost: `cost_interval` of the paired ratios.
+    """How many times the reference's cost, where either of a pair may not have arrived.
 
-    All four are [pairs], a seed each, so that what a seed's split, start and batches do to both falls out.
-    A pair whose reference never arrived has no ratio and is left out, for every method alike. The ratio of a
-    run that never arrived is censored at what it spent over what the reference needed.
+    All four are [pairs], a seed each, so that what a seed's split, start and batches do to both falls out. Where all
+    arrived: `geometric_mean_interval` of the ratios. Else the median ratio between order statistics, as
+    `median_interval` has it, of what is known: a ratio is at least what was spent if the method was censored, at most
+    that if the reference was, and anything if both were. No pair is left out: those whose reference is late are those
+    whose ratio is small. With the methods swapped all is turned over.
+
+    `estimate` is the middle ratio, of an even number the geometric mean of the two, or the one that is known; of
+    bounds on both sides the geometric mean. It is 0 where the median is only known to lie below `high`, inf where only
+    to lie above `low`, and NaN where neither bounds it, between 0 and inf.
     """
     costs, hits = _runs(costs, hits)
     reference_costs, arrived = _runs(reference_costs, reference_hits)
-    return cost_interval(costs[arrived] / reference_costs[arrived], hits[arrived])
+    spent, n = costs / reference_costs, len(costs)
+    if n == 0 or np.isnan(spent).any():
+        return NOTHING
+    if (hits & arrived).all():
+        return geometric_mean_interval(spent)
+    least, most = np.sort(np.where(arrived, spent, 0.0)), np.sort(np.where(hits, spent, np.inf))
+    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
+    middle = slice((n - 1) // 2, n // 2 + 1)
+    return Interval(_centre(least[middle], most[middle]), float(least[k - 1]), float(most[n - k]))
 
 
 def progress_levels(initial: ArrayLike, final: ArrayLike, fractions: Sequence[float]) -> dict[float, float]:
@@ -201,6 +215,16 @@ def progress_levels(initial: ArrayLike, final: ArrayLike, fractions: Sequence[fl
         return {}
     start, gain = initial[finished], (final - initial)[finished]
     return {fraction: float(np.median(start + fraction * gain)) for fraction in fractions}
+
+
+def _centre(least: NDArray, most: NDArray) -> float:
+    """The geometric mean of the middle ratios that have both bounds; else 0, inf or NaN as `ratio_interval` says."""
+    known = (least > 0) & np.isfinite(most)
+    if known.any():
+        return float(np.exp(np.log(least[known] * most[known]).mean() / 2))
+    if (least > 0).all():
+        return np.inf
+    return 0.0 if np.isfinite(most).all() else np.nan
 
 
 def _runs(costs: ArrayLike, hits: ArrayLike) -> tuple[NDArray, NDArray]:

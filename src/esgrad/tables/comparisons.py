@@ -3,14 +3,15 @@
 The reference is the method logits × independent × raw of the same experiment, at the same black box, K, B, N and t; a
 method whose t the reference does not have (another space) is compared with the reference's only t, if it has one.
 Exact arms, which have no N, methods with a rule for t and controls are not compared. Two measures: the difference of
-final test accuracies (`mean_interval`; seeds in which either diverged are left out), and the ratio of steps to 90 %
-(`paired_ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
+final test accuracies (`mean_interval`; seeds in which either diverged are left out and counted), and the ratio of steps to 90 %
+(`ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
 "progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
 
 `p` is that of the exact sign-flip test on the paired differences, or log ratios (`statistics.comparisons`; a run that
-never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived. A family is a
-measure in an experiment, and `p_holm` is adjusted for its `family_size` tests. `smallest_p` is what so many differing
-pairs could give at best.
+never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived, `diverged` those
+left out of an accuracy because one had none at the end (in steps they are censored): where it is not 0 the accuracy is
+of what survived, and flatters who diverged. A family is a measure in an experiment, and `p_holm` is adjusted for its
+`family_size` tests. `smallest_p` is what so many differing pairs could give at best.
 `smallest_detectable` is the true difference (ratio, above 1) that so many pairs of this spread find with 80 %
 probability at 5 % / family_size, Holm's hardest level; ∞ where no p could be small enough, empty where runs are
 censored. The verdict is "better" or "worse" where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
@@ -28,8 +29,8 @@ from numpy.typing import NDArray
 
 from esgrad import markdown as md
 from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets, twin
-from esgrad.statistics import Interval, mean_interval
-from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
+from esgrad.statistics import Interval, mean_interval, ratio_interval
+from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, sign_flip, smallest_detectable
 from esgrad.suite import Suite
 
 ACCURACY, STEPS = "test accuracy", "steps"
@@ -37,7 +38,7 @@ REFERENCE = ("logits", "independent", "raw")
 TARGETS = ("progress 0.90", "accuracy 0.90")
 FAMILY = ["experiment", "measure"]
 _COLUMNS = [
-    *(*COLUMNS, "reference", "reference_noise_variance", "measure", "target", "num_pairs", "censored"),
+    *(*COLUMNS, "reference", "reference_noise_variance", "measure", "target", "num_pairs", "censored", "diverged"),
     *("estimate", "low", "high", "p", "smallest_p", "family_size", "p_holm", "smallest_detectable", "verdict"),
 ]
 _SAME = ["experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size", "num_samples"]
@@ -95,16 +96,18 @@ def _measures(
 
 
 def _accuracy(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
-    own, other = (last_rows(rows).set_index("seed")["test_accuracy"] for rows in (runs, reference))
-    difference = (own - other).dropna().to_numpy()
-    return {"censored": 0, **_tested(difference, mean_interval(difference))}
+    own, other = (last_rows(rows).set_index("seed")["test_accuracy"].astype(float) for rows in (runs, reference))
+    pairs = pd.concat([own, other], axis=1, join="inner")
+    difference = (pairs.iloc[:, 0] - pairs.iloc[:, 1]).dropna().to_numpy()
+    lost = len(pairs) - len(difference)
+    return {"censored": 0, "diverged": lost, **_tested(difference, mean_interval(difference))}
 
 
 def _steps(costs: pd.DataFrame) -> dict[str, Any]:
     pairs = (costs["steps"], costs["hit"], costs["steps_other"], costs["hit_other"])
     censored = int((~(costs["hit"] & costs["hit_other"])).sum())
-    tested = _tested(log_ratios(*pairs), paired_ratio_interval(*pairs))
-    return {"censored": censored} | tested | ({"spread": np.nan} if censored else {})
+    tested = _tested(log_ratios(*pairs), ratio_interval(*pairs))
+    return {"censored": censored, "diverged": 0} | tested | ({"spread": np.nan} if censored else {})
 
 
 def _tested(differences: NDArray, interval: Interval) -> dict[str, Any]:
@@ -141,16 +144,12 @@ def _family(rows: pd.DataFrame) -> str:
     alone = f" In {hopeless} too few pairs differ to reach 5 % unless others do first." if hopeless else ""
     hidden = ["experiment", "measure", "target", "reference", "family_size", "low", "high"]
     hidden += [column for column in COLUMNS[1:6] if rows[column].nunique() == 1]
+    hidden += [column for column in ("censored", "diverged") if not rows[column].any()]
     hidden += [] if (rows["reference_noise_variance"] != rows["noise_variance"]).any() else ["reference_noise_variance"]
-    shown = rows.assign(estimate=list(map(_interval, rows["estimate"], rows["low"], rows["high"])))
+    cell = md.ratio if measure == STEPS else md.interval
+    shown = rows.assign(estimate=list(map(cell, rows["estimate"], rows["low"], rows["high"])))
+    lost = int(rows["diverged"].sum())
+    left = f" {lost} of {rows['num_pairs'].sum() + lost} pairs are left out, because one diverged." if lost else ""
     return (
-        f"{title} A family of {len(rows)} tests: {verdicts}.{alone}\n\n"
-        f"{md.markdown(shown.drop(columns=hidden if rows['censored'].any() else [*hidden, 'censored']))}"
+        f"{title} A family of {len(rows)} tests: {verdicts}.{alone}{left}\n\n{md.markdown(shown.drop(columns=hidden))}"
     )
-
-
-def _interval(estimate: float, low: float, high: float) -> str:
-    """As `md.interval`; `< 0.4` where only an upper bound is known, nothing where not even that is."""
-    if estimate == 0 and low == 0:
-        return f"< {md.number(high)}" if np.isfinite(high) else ""
-    return "" if np.isinf(estimate) and low == 0 else md.interval(estimate, low, high)

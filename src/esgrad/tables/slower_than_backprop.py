@@ -4,13 +4,13 @@ The sentence is OpenAI's, on MNIST, without a protocol, so the answer is given i
 backprop's progress, for each N. A large enough N makes any method slow in queries, so a verdict is about the best N
 there may be for a method on a black box to a target. Which N that is the runs may not tell: they end after a number
 of steps, so a small N is censored at few queries. Its ratio is at least the smallest `ratio_low` of all N tried, and
-at most the smallest `ratio_high`: `supported` if for some method, black box and target no N's interval reaches below
+at most the smallest `ratio_high` (a ratio of which nothing is known lies between 0 and ∞): `supported` if for some method, black box and target no N's interval reaches below
 1,000, `contradicted` if for each of them some N's whole interval lies below, else `undecided`.
 
 `best` marks, for a method on a black box, a target and a unit, the setting with the smallest ratio of those that have
-one (half of the runs arrived), within the budget of the runs; none where no setting has. The best is picked on the
-runs it is reported on, which flatters it. Ratios and intervals are those of `esgrad.statistics.ratio_interval`,
-with no allowance for how many of them a verdict looks at.
+one (half of the runs arrived, and of backprop's), within the budget of the runs; none where no setting has. The best
+is picked on the runs it is reported on, which flatters it. Ratios and intervals are those of
+`esgrad.statistics.ratio_interval`, with no allowance for how many of them a verdict looks at.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def table(suite: Suite) -> pd.DataFrame:
     """
     headline = suite.records[suite.records["experiment"] == _experiment(suite)]
     frame = targets.compared(replace(suite, records=headline))
-    frame = frame[frame["target"].str.startswith("progress ") & frame["ratio_to_backprop"].notna()]
+    frame = frame[frame["target"].str.startswith("progress ") & (frame["num_pairs"] > 0)]
     frame = frame.merge(_spaces(suite), on="method")  # keeps the order of `frame`; the exact arms fall out
     frame["best"] = frame.index.isin(_cheapest(frame, [*TASK, *_METHOD, "target", "unit"]).index)
     return frame[_COLUMNS]
@@ -101,7 +101,7 @@ def _spaces(suite: Suite) -> pd.DataFrame:
 
 def _cheapest(frame: pd.DataFrame, per: list[str]) -> pd.DataFrame:
     """For each of `per` the row with the smallest ratio, where one is known."""
-    known = frame[frame["ratio_to_backprop"] < np.inf]
+    known = frame[(frame["ratio_to_backprop"] > 0) & (frame["ratio_to_backprop"] < np.inf)]
     return known.sort_values(["ratio_to_backprop", "ratio_low"], kind="stable").drop_duplicates(per)
 
 
@@ -156,8 +156,8 @@ def _witness(rows: pd.DataFrame) -> str:
 def _between(row: Any) -> str:
     low, high = row["ratio_low"], row["ratio_high"]
     if np.isfinite(high):
-        return f"less than {md.number(high)} times" if np.isnan(low) else f"{md.number(low)}–{md.number(high)} times"
-    return "an unknown number of times" if np.isnan(low) else f"{md.number(low)} times or more"
+        return f"{md.number(low)}–{md.number(high)} times" if low > 0 else f"less than {md.number(high)} times"
+    return f"{md.number(low)} times or more" if low > 0 else "an unknown number of times"
 
 
 def _sections(rows: pd.DataFrame) -> Iterator[str]:
@@ -177,14 +177,17 @@ def _nobody(rows: pd.DataFrame) -> str:
     """The sentence for a method that has no ratio at any N: what its best N needs is at least the least bound."""
     first, sizes = rows.iloc[0], ", ".join(md.text(size) for size in rows["num_samples"].unique())
     who = "fewer than half of the runs" if rows["hits"].any() else "no run"
+    if not np.isinf(rows["ratio_to_backprop"]).all():
+        who = "too few runs, of it or of backprop,"
     least = rows.groupby("unit", sort=False)["ratio_low"].min()
     needs = ", ".join(
         f"{md.number(low)} times {whose} {_COUNTED[str(unit)]}"
         for whose, (unit, low) in zip(["backprop's", "its", "its"], least.items(), strict=False)
     )
+    bound = f"The best N needs more than {needs}." if (least > 0).all() else "What the best N needs is not known."
     return (
         f"- {first['method']} on {first['blackbox']}: {who} arrived, whatever N ({sizes}; n = {first['num_seeds']}). "
-        f"The best N needs more than {needs}."
+        f"{bound}"
     )
 
 
@@ -202,7 +205,7 @@ def _sentence(units: pd.DataFrame) -> str:
 
 def _all_settings(rows: pd.DataFrame) -> str:
     """A line for each setting and target, a column for each unit."""
-    ratios = list(starmap(md.interval, rows[targets.RATIO].to_numpy()))
+    ratios = list(starmap(md.ratio, rows[targets.RATIO].to_numpy()))
     keys = [*_SETTING, "target", "num_pairs", "censored"]
     lines = [
         dict(zip(keys, key, strict=True)) | dict(zip(group["unit"].map(_COUNTED), group["ratio"], strict=True))
@@ -212,7 +215,7 @@ def _all_settings(rows: pd.DataFrame) -> str:
 
 
 def _times(row: Any) -> str:
-    return f"{md.interval(*row[targets.RATIO]).replace('> ', 'more than ')} times"
+    return f"{md.ratio(*row[targets.RATIO]).replace('> ', 'more than ')} times"
 
 
 def _setting(row: Any) -> str:

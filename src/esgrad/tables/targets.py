@@ -4,9 +4,10 @@ A cost is read at the evaluation that shows the arrival: up to one step of the s
 cancels on average, and where all seeds agree the interval has no width though the schedule has. `estimate`,
 `low` and `high` are those of `esgrad.statistics.cost_interval`: geometric mean and Student's t where all runs
 arrived, the median between order statistics where some were censored (`high` inf if too many were), estimate inf
-where more than half were. The ratio is the same of the runs' ratios, seed by seed, to the backprop runs of
-`esgrad.runs.backprop` (`ratio_interval`). Progress is backprop's: without its runs on the same task there are no
-such rows and no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
+where more than half were. The ratio is of the runs, seed by seed, to the backprop runs of `esgrad.runs.backprop`
+(`ratio_interval`: no seed is left out because one of the two never arrived; 0 is an upper bound, `ratio_high`, inf a
+lower, and where neither is known the ratio is empty between 0 and inf). Progress is backprop's: without its runs on
+the same task there are no such rows and no ratios. Exact smoothing asks no queries: its costs in that unit are empty.
 """
 
 from itertools import starmap
@@ -33,7 +34,7 @@ def table(suite: Suite) -> pd.DataFrame:
 
 
 def compared(suite: Suite) -> pd.DataFrame:
-    """The table with one more column, `num_pairs`: the seeds behind a ratio, where backprop arrived."""
+    """The table with one more column, `num_pairs`: the seeds behind a ratio, those that both ran."""
     rows: list[dict[str, Any]] = []
     for cell, runs in cells(suite, suite.reported):
         reference = backprop(suite, cell)
@@ -48,7 +49,7 @@ def markdown(frame: pd.DataFrame) -> str:
     """The table with each interval in one column, as `esgrad.markdown.interval` writes it."""
     shown = frame.drop(columns=[*_COST, *RATIO])
     shown["cost"] = list(starmap(md.interval, frame[_COST].to_numpy()))
-    shown["times backprop"] = list(starmap(md.interval, frame[RATIO].to_numpy()))
+    shown["times backprop"] = list(starmap(md.ratio, frame[RATIO].to_numpy()))
     return md.markdown(shown)
 
 
@@ -68,7 +69,7 @@ def _units(named: dict[str, Any], runs: pd.DataFrame, reference: pd.DataFrame) -
                 **count,
                 **dict(zip(_COST, cost, strict=True)),
                 **dict(zip(RATIO, ratio, strict=True)),
-                "num_pairs": int(pairs["hit_backprop"].sum()),
+                "num_pairs": len(pairs),
             }
         )
     return rows

@@ -33,4 +33,6 @@ def refuses(space: str, exact: str | None, blackbox: str) -> str | None:
         return f"hit_rate follows the samples' hits, and {exact} draws none"
     if space == "parameters":
         return "hit_rate is for noise at the logits; at the parameters t is fixed"
+    if space == "batch":
+        return "hit_rate needs hits and misses, and a batch's fitness is a mean over its examples"
     return "hit_rate needs a fitness of hits and misses, not −CE" if blackbox == "cross_entropy" else None
