@@ -299,18 +299,21 @@ def _gradient_quality() -> pd.DataFrame:
 
 SLOPES = {"level": 1.7, "start": 1.6, "half": 1.2, "trained": 1.0}
 """The planted exponents of N* against K, the same for every shaping, per example and per batch."""
+IMAGES = {"level": 0.0, "start": 0.3, "half": 3.0, "trained": 3.0}
+"""How far the log N* of an image (or batch) lies from others', standard deviation: the same images at every K."""
 MOST_SAMPLES = 200_000  # at which N* is censored; leave_one_out needs every number and is censored at a tenth of it
 
 
 def _samples_needed() -> pd.DataFrame:
-    """N*(c) = a·K^b·c²/(1−c²) to a tenth or so, its bracket on a grid, and the curves cos² = x/(1+x), x = N/N*(√½)."""
+    """N*(c) = a·image·K^b·c²/(1−c²) to a tenth or so, its bracket on a grid, and curves cos² = x/(1+x), x = N/N*(√½)."""
     rng, rows = np.random.default_rng(8), []
     grid = np.unique(np.ceil(10 ** (np.arange(57) / 8) - 1e-9))
     for (stage, slope), level in product(SLOPES.items(), ("example", "batch")):
+        images = IMAGES[stage] * np.array([1.2, -0.3, -1.1, 0.2])  # of standard deviation 1, half of them above 0
         shapings = {"raw": 2.0, "leave_one_out": 1.0} | ({"maxrl": 1.5} if level == "batch" else {})
         for (shaping, factor), logit_dim in product(shapings.items(), (10, 100, 1000)):
-            for example in range(4 if level == "example" else stage != "level"):
-                law = factor * (1.0 if level == "example" else 0.2) * logit_dim**slope
+            for example in range(4 if level == "example" or stage != "level" else 0):
+                law = factor * (1.0 if level == "example" else 0.2) * logit_dim**slope * np.exp(images[example])
                 scale = law * np.exp(0.1 * rng.normal())
                 most = MOST_SAMPLES / (1 if shaping == "raw" else 10)
                 words = {
@@ -324,13 +327,13 @@ def _samples_needed() -> pd.DataFrame:
                     "space": "logits",
                     "noise": "independent",
                     "shaping": shaping,
-                    "example": example if level == "example" else pd.NA,
+                    "example": example,
                     "probability": 1 / logit_dim,
                     "num_draws": 4,
                 }
                 for cosine in (0.5, 0.9):
                     odds = cosine**2 / (1 - cosine**2)
-                    place = np.searchsorted(grid, scale * odds)
+                    place = min(np.searchsorted(grid, scale * odds), len(grid) - 1)
                     low, high = (grid[place - 1] if place else 0.0), grid[place]
                     found = {"low": min(low, most), "high": high if high <= most else np.inf, "predicted": law * odds}
                     rows.append(words | {"kind": "needed", "cosine": cosine} | found)

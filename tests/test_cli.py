@@ -98,6 +98,12 @@ WRONG = {
     "no timings": (["timings", "nowhere"], "nowhere/runs holds no timing.parquet"),
     "job in JSON": (["job", "{}", "--data", "x", "--out", "y"], "not a job in JSON"),
     "no suite": (["tables", "nowhere"], "nowhere/suite.json"),
+    "no number": (["train", "--num-samples", "ten"], "--num-samples: expected a whole number, not 'ten': 10 would do"),
+    "a seed that is no whole number": (["train", "--seed", "1.5"], "--seed: .* not '1.5': 1 would do"),
+    "command": (["trian"], "COMMAND: invalid choice: 'trian'.*esgrad --help"),
+    "no command": ([], "COMMAND.*esgrad --help"),
+    "device": (["train", "--device", "gpu"], "--device: invalid choice: 'gpu'.*cpu.*esgrad train --help"),
+    "no folder": (["tables"], "required: folder.*esgrad tables --help"),
 }
 
 

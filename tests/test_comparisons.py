@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esgrad.statistics import geometric_mean_interval
-from esgrad.statistics.comparisons import holm, log_ratios, paired_ratio_interval, sign_flip, smallest_detectable
+from esgrad.statistics.comparisons import holm, log_ratios, sign_flip, smallest_detectable
 
 
 def scipys(differences):
@@ -61,42 +60,6 @@ def test_the_ratio_of_a_run_that_never_arrived_says_only_who_lost():
     told = log_ratios(costs, hits, other, arrived)
     assert told == pytest.approx(np.log([10 / 20, 50 / 30, 10 / 50, 1, 1]))
     assert log_ratios(other, arrived, costs, hits) == pytest.approx(-told)
-
-
-def ten_ratios(lost=(), reference_lost=()):
-    """Ratios 1 to 10 to a reference that differs by seed; the runs of these ratios never arrived."""
-    reference, ratios = np.array([7, 10, 3, 20, 5, 8, 40, 2, 9, 30]), np.arange(1, 11)
-    return paired_ratio_interval(
-        ratios * reference, ~np.isin(ratios, lost), reference, ~np.isin(ratios, reference_lost)
-    )
-
-
-def test_a_paired_ratio_of_runs_that_arrived_is_the_geometric_mean():
-    assert ten_ratios() == geometric_mean_interval(np.arange(1, 11))
-
-
-def test_a_paired_ratio_is_bounded_by_the_runs_that_never_arrived():
-    """The 5th between the 2nd and the 9th of ten."""
-    assert ten_ratios(lost=[10]) == pytest.approx((5, 2, 9))
-    assert ten_ratios(lost=[9, 10]) == pytest.approx((5, 2, np.inf))
-    assert ten_ratios(reference_lost=[1]) == pytest.approx((5, 2, 9))
-    assert ten_ratios(reference_lost=[1, 2]) == pytest.approx((5, 0, 9))
-    assert ten_ratios(lost=range(5, 11)) == (np.inf, 2, np.inf)
-    assert ten_ratios(reference_lost=range(1, 8)) == (0, 0, 9)
-    assert np.isnan(ten_ratios(lost=range(1, 11), reference_lost=range(1, 11)).estimate)
-    assert ten_ratios(reference_lost=[5]) == pytest.approx((np.sqrt(4 * 5), 1, 9)), "5 or less, and 4 the fifth least"
-
-
-def test_swapping_the_methods_turns_a_paired_ratio_over():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        (costs, other), (hits, arrived) = rng.lognormal(size=(2, 9)), rng.random((2, 9)) < 0.8
-        one, back = (
-            paired_ratio_interval(costs, hits, other, arrived),
-            paired_ratio_interval(other, arrived, costs, hits),
-        )
-        with np.errstate(divide="ignore"):
-            assert one == pytest.approx(1 / np.array([back.estimate, back.high, back.low]), nan_ok=True)
 
 
 def test_holm_by_hand():

@@ -112,6 +112,36 @@ def test_malformed_yaml_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+RULE = {"space": "logits", "noise": "independent", "shaping": "maxrl", "blackbox": "zero_one", "variance": "spread"}
+MISNAMED = {
+    "not its peer's name": ("maxrl_wide", {}, "methods.maxrl_wide has the rule spread.*maxrl_wide_spread would do"),
+    "no peer in the name": ("spread", {}, "methods.spread has the rule spread"),
+    "another rule's name": ("maxrl_annealed", {}, "methods.maxrl_annealed has the rule spread"),
+    "another shaping": ("maxrl_spread", {"shaping": "raw"}, "maxrl under the rule spread.*shaping is raw.*maxrl maxrl"),
+    "another noise": ("maxrl_spread", {"noise": "mirrored"}, "noise is mirrored"),
+    "another optimizer": ("maxrl_spread", {"optimizer": "sgd"}, "optimizer is sgd"),
+    "another decay": ("maxrl_spread", {"weight_decay": 0.5}, "weight_decay is 0.5"),
+    "another black box": ("maxrl_spread", {"blackbox": "digit_sum"}, "blackbox is digit_sum"),
+}
+
+
+@pytest.mark.parametrize(("name", "changes", "pattern"), MISNAMED.values(), ids=MISNAMED)
+def test_a_rule_that_is_not_its_peer_but_for_t_is_refused_in_one_line(smoke, name, changes, pattern):
+    smoke["methods"][name] = RULE | changes
+    with pytest.raises(ValueError, match=pattern) as caught:
+        config.validated(smoke)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{}, {"noise_variance": [0.1, 10]}], ids=str)
+def test_a_rule_named_after_its_peer_or_without_one_is_accepted(smoke, changes):
+    """What t's variance is relative to is the rule's; a control of a rule is named after the control's twin."""
+    smoke["methods"] |= {"maxrl_spread": RULE | changes, "maxrl_spread_gaussian": RULE | changes}
+    smoke["methods"]["maxrl_spread_gaussian"] |= {"control": "gaussian"}
+    smoke["methods"]["nobody_spread"] = RULE | {"shaping": "raw"}
+    assert config.validated(smoke)["methods"]["maxrl_spread"]["variance"] == "spread"
+
+
 def reasons(base, **experiment):
     changed = edited(base, ("experiments",), {"one": base["experiments"]["headline"] | experiment})
     return {(job.method, n): reason for job in config.jobs(config.validated(changed)) for n, _, reason in job.cells()}

@@ -113,6 +113,13 @@ def test_every_shaping_with_a_covariance_law_has_a_control_and_no_other(shaping:
     assert known or refusal("independent", shaping, 1) is not None or shaping not in HAS_TWIN
 
 
+def test_a_shaping_without_a_covariance_law_is_told_all_that_have_one() -> None:
+    said = gaussian.refuses("logits", "independent", "best_baseline", "zero_one", 10)
+    assert said is not None
+    named = set(said.split(": ")[1].replace(",", "").split()) - {"and", "have", "one"}
+    assert named == {name for name in WEIGHTS if theory.has_law("independent", name)} == set(HAS_TWIN)
+
+
 REFUSED = {
     "space": {"space": "parameters", "noise": "mirrored"},
     "noise": {"noise": "mirrored"},

@@ -34,7 +34,8 @@ def test_every_interval_meets_every_n_and_censoring(short):
         "median_interval",
         "cost_interval",
         "ratio_interval",
-        "paired_ratio_interval",
+        "ratio_interval, late reference",
+        "ratio_interval, to itself",
         "exponent",
         "sign flips and Holm",
     ):

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 
-from esgrad import config, records, training
+from esgrad import config, menu, records, training
 from esgrad.measurement import noise_scale
-from esgrad.measurement.step_law import predicted_steps, verdict_on_control
+from esgrad.measurement.step_law import predicted_steps, quotient, verdict, verdict_on_control
 from esgrad.statistics import Interval
-from esgrad.suite import Suite
+from esgrad.suite import FIRST_TUNING_SEED, Suite
 from esgrad.tables import ladder
 from tests import running
 
@@ -73,7 +74,8 @@ def run(method: str, seed: int) -> pd.DataFrame:
     return pd.DataFrame(words)
 
 
-def planted(*methods: str, noise: dict[str, float] = NOISE) -> Suite:
+def planted(*methods: str, noise: dict[str, float] = NOISE, growing: float = 0, **experiment: float) -> Suite:
+    """`growing`: so much more noise at each checkpoint, of all but backprop; other words are the experiment's."""
     names = methods or tuple(PLANTED)
     seeds = {name: [*range(10), *([1000, 1001] if name == "backprop" else [])] for name in names}
     rows = pd.concat([run(name, seed) for name in names for seed in seeds[name]], ignore_index=True)
@@ -83,13 +85,13 @@ def planted(*methods: str, noise: dict[str, float] = NOISE) -> Suite:
                 key: rows.loc[rows["method"] == name, key].iloc[0] for key in records.NOISE_SCALE_COLUMNS if key in rows
             },
             "step": step,
-            "relative_noise": x,
+            "relative_noise": x + growing * place * (name != "backprop"),
             "error": 0.1,
             "num_draws": 8,
         }
         for name, x in noise.items()
         if name in names
-        for step in (0, 10, 100, 10**6)
+        for place, step in enumerate((0, 10, 100, 10**6))
     ]
     scales = pd.DataFrame(measured, columns=list(records.NOISE_SCALE_COLUMNS)).astype(records.NOISE_SCALE_COLUMNS)
     frame = rows.astype(records.COLUMNS)
@@ -101,7 +103,7 @@ def planted(*methods: str, noise: dict[str, float] = NOISE) -> Suite:
         samples_needed=pd.DataFrame(),
         skipped=pd.DataFrame(),
         targets={"progress": [0.5, 0.9, 0.95], "accuracy": []},
-        experiments={"ladder": {"hidden_size": 32}},
+        experiments={"ladder": {"hidden_size": 32, **experiment}},
         noise_scale=scales,
     )
 
@@ -181,34 +183,161 @@ def test_the_prediction_is_one_plus_the_noise_over_backprops(frame, method, to_b
     assert found["predicted"] == pytest.approx(ratio, nan_ok=True)
 
 
-@pytest.mark.parametrize(("noise", "verdict"), [(11.0, "not contradicted"), (5.0, "slower"), (30.0, "faster")])
-def test_a_prediction_outside_the_interval_is_contradicted(noise: float, verdict: str) -> None:
+def test_backprops_runs_that_set_the_levels_are_not_reported(frame) -> None:
+    assert set(frame["num_seeds"]) == {10}
+    assert row(frame, "backprop")["hits"] == 10
+
+
+def test_the_prediction_goes_by_the_steps_of_backprops_reported_runs() -> None:
+    """Whose geometric mean is 40·1.1^4.5; with the two that set the levels it would be 40·1.1^3.8."""
+    suite = planted(growing=300)
+    found = row(ladder.table(suite), "maxrl")
+    scale = suite.noise_scale.set_index("method")
+    expected = predicted_steps(scale.loc["maxrl"], scale.loc["backprop"], 40 * 1.1**4.5 * 1000)
+    assert found["predicted_to_backprop"] == pytest.approx(expected.estimate, rel=2e-4)
+    other = predicted_steps(scale.loc["maxrl"], scale.loc["backprop"], 40 * 1.1**3.8 * 1000)
+    assert abs(other.estimate / expected.estimate - 1) > 2e-3
+
+
+def test_whoever_leaves_a_rung_out_changes_no_ratio_to_backprop_but_what_others_stand_on(frame) -> None:
+    fewer = ladder.table(planted(*(method for method in PLANTED if method != "leave_one_out")))
+    own, rest = row(frame, "lecture"), row(fewer, "lecture")
+    assert (own["stands_on"], rest["stands_on"]) == ("leave_one_out", "smoothed")
+    assert own["ratio"] == pytest.approx(2, rel=1e-3)
+    assert rest["ratio"] == pytest.approx(4, rel=1e-3)
+    kept = [name for name in ladder.RUNGS if name != ("logits", "independent", "leave_one_out")]
+    assert len(kept) == len(ladder.RUNGS) - 1
+    same = [column for column in frame if "to_backprop" in column or column in ("steps", "hits", "dead_class_rate")]
+    pd.testing.assert_series_equal(own[same], rest[same])
+
+
+@pytest.mark.parametrize(("noise", "said"), [(11.0, "not contradicted"), (5.0, "slower"), (30.0, "faster")])
+@pytest.mark.parametrize("rate", [nan, 0.01])
+def test_a_prediction_outside_the_interval_is_contradicted(noise: float, said: str, rate: float) -> None:
     """Planted: the lecture needs 2 times the steps of leave-one-out, whose 1 + x is 6."""
-    frame = ladder.table(planted(noise=NOISE | {"lecture": noise}))
-    assert row(frame, "lecture")["verdict"] == verdict
+    words = {} if np.isnan(rate) else {"learning_rates": rate}
+    frame = ladder.table(planted(noise=NOISE | {"lecture": noise}, **words))
+    if rate == 0.01 and said != "not contradicted":
+        said = f"{said} at this rate"
+    assert row(frame, "lecture")["verdict"] == said
+    assert frame["given_rate"].eq(0.01).all() if words else frame["given_rate"].isna().all()
+    text = ladder.markdown(frame)
+    assert ("One learning rate, 0.01, given, for all rungs." in text) == bool(words)
+    assert f"| {said} " in text
 
 
-def scales(*noise: float) -> pd.DataFrame:
-    return pd.DataFrame({"step": [0, 10, 100], "relative_noise": noise})
+def test_an_experiment_with_several_rates_is_tuned() -> None:
+    assert np.isnan(ladder.given_rate(planted("backprop", "maxrl", learning_rates=[0.01, 0.03]), "ladder"))
+
+
+def test_the_words_tell_how_wide_the_intervals_are_that_contradict_nothing() -> None:
+    frame = ladder.table(planted())
+    held = frame[(frame["target"] == "progress 0.90") & ~frame["control"]]
+    ends = [
+        (line[f"{ratio}_low"], line[f"{ratio}_high"])
+        for _, line in held.iterrows()
+        for ratio, said in (("ratio", "verdict"), ("ratio_to_backprop", "verdict_to_backprop"))
+        if line[said] == "not contradicted"
+    ]
+    widths = [high / low for low, high in ends]
+    text = ladder.markdown(frame)
+    assert (
+        f"of {len(ends)}, {len(ends)} with ends {min(widths):.3g} to {max(widths):.3g} times apart measured, " in text
+    )
+    assert "times apart predicted." in text
+    assert "< 0" not in text, "a difference of 0 is no bound"
+    wide = frame.assign(ratio_low=frame["ratio_low"].where(frame["method"] != "lecture", 0))
+    assert f"of {len(ends)}, {len(ends) - 1} with ends" in ladder.markdown(wide)
+    assert "times apart measured, 1 measured open at one end, " in ladder.markdown(wide)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (Interval(3, 2.5, 3.5), "slower"),
+        (Interval(3, 2.1, 3.5), "not contradicted"),
+        (Interval(1.2, 1.1, 1.5), "not contradicted"),
+        (Interval(1.2, 1.1, 1.3), "faster"),
+        (Interval(0, 0, 1.3), "faster"),
+        (Interval(inf, 2.5, inf), "slower"),
+        (Interval(nan, 0, inf), "cannot decide"),
+        (Interval(2, nan, nan), ""),
+    ],
+)
+def test_only_intervals_apart_contradict(ratio: Interval, said: str) -> None:
+    """The prediction, 1.8, may be 1.4 to 2.2: a ratio of 2.1 to 3.5 excludes its estimate alone."""
+    assert verdict(ratio, Interval(1.8, 1.4, 2.2)) == said
+    assert verdict(ratio, Interval(nan, nan, nan)) == ""
+
+
+def scales(*noise: float, error: float = 0.0) -> pd.DataFrame:
+    return pd.DataFrame({"step": [0, 10, 100], "relative_noise": noise, "error": error})
+
+
+def test_the_interval_of_a_prediction_is_that_of_the_errors_of_the_noise() -> None:
+    """1 + x = 4 ± .2 and 2 ± .1, at every network: log ratio ± 1.96·√(.05² + .05²)."""
+    found = predicted_steps(scales(3, 3, 3, error=0.2), scales(1, 1, 1, error=0.1), 50)
+    half = np.exp(1.959964 * 0.05 * sqrt(2))
+    assert found == pytest.approx((2, 2 / half, 2 * half))
+    assert predicted_steps(scales(3, 3, 3), scales(1, 1, 1), 50) == pytest.approx((2, 2, 2))
+
+
+def test_the_interval_of_a_prediction_covers_what_is_planted() -> None:
+    """Noise measured with an error, alike or not from one network to the next: 95 % or more."""
+    rng, runs = np.random.default_rng(0), 400
+    for shared in (True, False):
+        held = 0
+        for _ in range(runs):
+            luck = np.repeat(rng.normal(size=2), 3) if shared else rng.normal(size=6)
+            own = scales(*(np.array([3, 5, 9]) + 0.2 * luck[:3]), error=0.2)
+            reference = scales(*(1 + 0.1 * luck[3:]), error=0.1)
+            found = predicted_steps(own, reference, 60)
+            held += found.low <= predicted_steps(scales(3, 5, 9), scales(1, 1, 1), 60).estimate <= found.high
+        assert held >= 0.95 * runs - 5 * sqrt(0.95 * 0.05 * runs)
+        assert not shared or held < runs, "as wide as it need be"
+
+
+def test_the_quotient_of_two_predictions_adds_their_errors_as_squares() -> None:
+    assert quotient(Interval(6, 3, 12), Interval(2, 2, 2)) == pytest.approx((3, 1.5, 6))
+    assert quotient(Interval(6, 6, 6), Interval(2, 1, 6)) == pytest.approx((3, 1, 6))
+    both = 2 ** sqrt(2)
+    assert quotient(Interval(6, 3, 12), Interval(2, 1, 4)) == pytest.approx((3, 3 / both, 3 * both))
+
+
+def test_the_prediction_of_a_rung_carries_the_errors_and_backprops_own_is_one(frame) -> None:
+    """1 + x: 6 ± .1, 12 ± .1 and backprop's 2 ± .1."""
+    found, z = row(frame, "maxrl"), 1.959964
+    half = np.exp(z * np.hypot(0.1 / 6, 0.1 / 2))
+    ends = [found[f"predicted_to_backprop{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([3, 3 / half, 3 * half])
+    found = row(frame, "lecture")
+    half = np.exp(z * sqrt((0.1 / 6) ** 2 + (0.1 / 12) ** 2 + 2 * (0.1 / 2) ** 2))
+    assert [found[f"predicted{end}"] for end in ("", "_low", "_high")] == pytest.approx([2, 2 / half, 2 * half])
+    found = row(frame, "backprop")
+    assert [found[f"predicted_to_backprop{end}"] for end in ("", "_low", "_high")] == [1, 1, 1]
 
 
 def test_the_prediction_is_the_mean_over_backprops_steps_of_the_interpolated_ratio() -> None:
     own, reference = scales(1, 3, 7), scales(1, 1, 1)  # (1 + x)/(1 + x₀): 1, 2, 4
-    assert predicted_steps(own, own, 50) == pytest.approx(1)
-    assert predicted_steps(own, reference, 1) == pytest.approx(1), "the first step alone"
-    assert predicted_steps(scales(3, 3, 3), reference, 70) == pytest.approx(2)
+
+    def predicted(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) -> float:
+        return predicted_steps(noise, reference, steps).estimate
+
+    assert predicted(own, own, 50) == pytest.approx(1)
+    assert predicted(own, reference, 1) == pytest.approx(1), "the first step alone"
+    assert predicted(scales(3, 3, 3), reference, 70) == pytest.approx(2)
     first = [2 ** (np.log1p(s) / np.log1p(10)) for s in range(11)]
     then = [2 ** (1 + (np.log1p(s) - np.log1p(10)) / (np.log1p(100) - np.log1p(10))) for s in range(11, 60)]
-    assert predicted_steps(own, reference, 60) == pytest.approx(np.mean([*first, *then]))
-    assert predicted_steps(own, reference, 10**6) == pytest.approx(4, rel=1e-3), "held beyond the last"
+    assert predicted(own, reference, 60) == pytest.approx(np.mean([*first, *then]))
+    assert predicted(own, reference, 10**6) == pytest.approx(4, rel=1e-3), "held beyond the last"
 
 
 def test_there_is_no_prediction_where_no_noise_is_known_on_the_way() -> None:
     own, reference = scales(1, 3, nan), scales(1, 1, 1)
-    assert np.isfinite(predicted_steps(own, reference, 10))
-    assert np.isnan(predicted_steps(own, reference, 11))
-    assert np.isnan(predicted_steps(own.iloc[:0], reference, 10))
-    assert np.isnan(predicted_steps(own, reference, inf))
+    assert np.isfinite(predicted_steps(own, reference, 10)).all()
+    assert np.isnan(predicted_steps(own, reference, 11)).all()
+    assert np.isnan(predicted_steps(own.iloc[:0], reference, 10)).all()
+    assert np.isnan(predicted_steps(own, reference, inf)).all()
 
 
 def test_a_control_that_trains_otherwise_is_told(frame) -> None:
@@ -284,6 +413,34 @@ def test_the_checkpoints_are_on_backprops_way(digits) -> None:
     found = noise_scale.checkpoints(exact("backprop", 40), 0.01, digits)
     assert [at.step for at in found] == [0, 10, 32]
     assert not torch.equal(found[0].network.flat(), found[1].network.flat())
+
+
+def test_the_network_that_is_asked_is_of_a_seed_that_nothing_reports(digits, monkeypatch) -> None:
+    asked = []
+
+    def recorded(job, data, num_samples, groups, seeds, *rest, **words):
+        asked.extend(seeds)
+        return iter(())
+
+    monkeypatch.setattr(noise_scale, "train", recorded)
+    noise_scale.checkpoints(exact("backprop", 40), 0.01, digits)
+    assert asked
+    assert min(asked) >= FIRST_TUNING_SEED
+
+
+@pytest.mark.parametrize("rate", [nan, 0.01])
+def test_the_picture_has_a_bar_for_each_prediction_and_names_a_rate_that_was_given(rate: float) -> None:
+    words = {} if np.isnan(rate) else {"learning_rates": rate}
+    figure, drawn = menu.load("figures", "ladder").draw(planted(**words))
+    left = figure.axes[0]
+    bars = [line.get_segments()[0] for line in left.collections if isinstance(line, LineCollection)]
+    shown = drawn[~drawn["control"] & drawn["predicted_to_backprop"].notna()]
+    assert len(shown) > 2
+    for line in shown.to_dict("records"):
+        ends = (line["predicted_to_backprop_low"], line["predicted_to_backprop_high"])
+        assert any(tuple(bar[:, 0]) == pytest.approx(ends) for bar in bars)
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    assert ("one learning rate, given, for all rungs: 0.01" in said) == bool(words)
 
 
 MEANS = {

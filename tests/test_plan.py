@@ -3,8 +3,10 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -13,8 +15,10 @@ import esgrad
 from esgrad import cli, theory
 from esgrad.planning import estimator, price
 from esgrad.planning import words as plan_words
+from esgrad.planning.plan import EXAMPLE
 
 PAIRS = estimator.with_laws()
+REFERENCE = Path(__file__).parents[1] / "results/reference/default/tables"
 HUMAN_PARAMETERS = 3_274_634  # of the network of arXiv 1712.06564
 
 
@@ -112,7 +116,8 @@ def test_quantiles_are_of_the_examples():
     logits = torch.tensor([[0.0, 0.0, 0.0]] * 3 + [[2.0, 0.0, 0.0]])
     found = esgrad.plan(logits=logits, targets=torch.tensor([0, 1, 2, 0]), cosine=0.9)
     alone = esgrad.plan(logit_dim=3, cosine=0.9)
-    assert math.ceil(found["num_samples_quantiles"]["0.5"]) == alone["num_samples"]
+    assert found["num_samples_quantiles"]["0.5"] == alone["num_samples"]
+    assert all(isinstance(count, int) for count in found["num_samples_quantiles"].values())
     assert found["num_samples_quantiles"]["0.9"] > alone["num_samples"]
     same = esgrad.plan(logit_dim=3, num_samples=found["num_samples"])
     assert found["cosine_quantiles"]["0.75"] == pytest.approx(same["cosine"], rel=1e-3)
@@ -224,8 +229,8 @@ def test_a_price_adds_up_and_says_what_it_rests_on():
             found[word]
         )
     assert found["price"] == min(other["price"] for other in found["alternatives"])
-    assert {(other["noise"], other["shaping"]) for other in found["alternatives"]} == set(PAIRS)
     said = "\n".join(plan_words.lines(found))
+    assert "per 400 steps of S_min, to which all prices are proportional" in said
     assert "--min-steps" in said
     assert "100 examples has as much noise as gradient: --data-noise-scale" in said
     assert plan_words.number(found["price_high"]) in said
@@ -238,14 +243,23 @@ def test_where_no_gradient_is_left_the_answer_says_so():
     assert found["relative_variance"] is None
     json.dumps(found, allow_nan=False)
     plan_words.lines(found)
-    with pytest.raises(ValueError, match=r"no N up to .*noise_variance .* would do"):
-        esgrad.plan(logits=logits, targets=targets)
-    with pytest.raises(ValueError, match="moves no example has no price"):
-        esgrad.plan(logits=logits, targets=targets, noise_variance=1, query_cost=1, forward_cost=1, shaping="raw")
-    assert esgrad.plan(logits=logits, targets=targets, query_cost=1, forward_cost=1)["noise_variance"] > 100
+    for asked in ({}, {"query_cost": 1, "forward_cost": 1, "shaping": "raw", "cosine": 0.5}):
+        with pytest.raises(ValueError, match=r"no N up to .*: less confident logits would do$"):
+            esgrad.plan(logits=logits, targets=targets, **asked)
+    costs = {"query_cost": 1, "forward_cost": 1}
+    with pytest.raises(ValueError, match=r"no example moves at noise_variance 1, .*less confident logits would$"):
+        esgrad.plan(logits=logits, targets=targets, **costs)
+    assert esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=1000)["noise_variance"] == 1000
 
 
-def test_a_price_on_real_logits_chooses_t_and_leaves_alone_what_is_given(networks):
+def test_where_some_examples_have_no_gradient_the_cosine_there_is_is_named():
+    logits, targets = torch.tensor([[80.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    with pytest.raises(ValueError, match=r"a mean cosine of 0.7 here at noise_variance 1: less than 0.5 would do$"):
+        esgrad.plan(logits=logits, targets=targets, cosine=0.7)
+    assert esgrad.plan(logits=logits, targets=targets, cosine=0.49)["num_samples"] > 1
+
+
+def test_a_price_on_real_logits_leaves_alone_what_is_given_and_t(networks):
     logits, targets = networks["trained"]
     costs = {"query_cost": 1, "forward_cost": 50}
     free = esgrad.plan(logits=logits, targets=targets, **costs)
@@ -258,8 +272,133 @@ def test_a_price_on_real_logits_chooses_t_and_leaves_alone_what_is_given(network
         32,
         20,
     ]
-    worse = esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=free["noise_variance"] / 1000)
-    assert free["price"] < worse["price"]
+    assert free["noise_variance"] == 1.0
+    assert "almost any fixed t that is not small" in "\n".join(plan_words.lines(free))
+
+
+# What a price compares
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
+def test_what_a_shaping_ascends_is_the_limit_of_its_mean(pair):
+    of = estimator.Estimator(*pair)
+    place = theory.place(
+        torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), torch.tensor([0, 0, 0]), 1.0
+    )
+    p = place.probability
+    of_log_p = {"log p": torch.ones_like(p), "p": p, "arcsin √p": (p / (1 - p)).sqrt()}[of.objective]
+    share = of.mean_share(place, 10**8) / of_log_p
+    torch.testing.assert_close(share, share[:1].expand_as(share), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "objective", "compared"),
+    [
+        ({}, "log p", {"maxrl", "success"}),
+        ({"noise": "independent"}, "log p", {"maxrl", "success"}),
+        ({"noise": "mirrored"}, "p", {"raw", "centered_ranks"}),
+        ({"shaping": "leave_one_out"}, "p", {"leave_one_out"}),
+        ({"shaping": "z_score"}, "arcsin √p", {"z_score"}),
+        ({"shaping": "maxrl"}, "log p", {"maxrl"}),
+    ],
+)
+def test_a_price_compares_only_shapings_of_one_objective_and_says_which(asked, objective, compared):
+    found = esgrad.plan(logit_dim=10, query_cost=1, forward_cost=50, **asked)
+    assert found["objective"] == objective
+    assert {other["shaping"] for other in found["alternatives"]} == compared
+    said = plan_words.lines(found)
+    assert any(line.startswith(f"aims     ∇{objective}, as ") for line in said)
+    assert f"1,000 steps with the exact ∇{objective} of all data" in "\n".join(said)
+    others = {shaping for _, shaping in PAIRS} - compared
+    assert not any(f"× {shaping}" in "\n".join(said) for shaping in others)
+
+
+@pytest.mark.parametrize("num_samples", [10, 30, 100])
+def test_no_shaping_of_another_objective_takes_fewer_steps_in_the_records_than_the_planned(num_samples):
+    frame = pd.read_csv(REFERENCE / "targets.csv").query(
+        "experiment == 'headline' and blackbox == 'zero_one' and target == 'progress 0.90' and unit == 'steps'"
+    )
+    steps = frame[frame["num_samples"] == num_samples].set_index("method")["estimate"]
+    found = esgrad.plan(logit_dim=10, num_samples=num_samples, query_cost=1, forward_cost=50)
+    assert found["noise"] == "independent"
+    assert steps[found["shaping"]] < steps[["lecture", "leave_one_out", "mirrored"]].min()
+
+
+def test_so_small_an_n_that_log_p_is_not_what_it_ascends_is_said():
+    found = esgrad.plan(logit_dim=10, query_cost=1, forward_cost=0.01)
+    assert (found["num_samples"], found["objective_share"]) == (1, pytest.approx(0.1))
+    assert "closer to ∇p, whose S_min is larger" in "\n".join(plan_words.lines(found))
+    found = esgrad.plan(logit_dim=10, query_cost=1, forward_cost=50)
+    assert found["objective_share"] > 0.9
+    assert "closer to ∇p" not in "\n".join(plan_words.lines(found))
+
+
+def test_a_search_for_n_that_sees_no_end_says_so():
+    with pytest.raises(ValueError, match=r"query_cost 1e-40 is so small .* N up to 1e\+15 .*num_samples, would do$"):
+        esgrad.plan(logit_dim=10, query_cost=1e-40, forward_cost=1)
+    assert esgrad.plan(logit_dim=10, query_cost=1e-40, forward_cost=1, num_samples=7)["num_samples"] == 7
+    found = esgrad.plan(logit_dim=10, query_cost=1e-14, forward_cost=1, shaping="raw", noise="independent")
+    assert found["num_samples_within_tenth"][1] == pytest.approx(0.1e14, rel=0.05), "where the queries cost a tenth"
+
+
+# Which t, and which examples
+
+
+def test_t_is_scanned_from_a_hundredth_to_a_thousand_times_the_spread_squared():
+    logits = torch.randn(6, 10, generator=torch.Generator().manual_seed(3)) * 3
+    tried = [variance for variance, _ in estimator.scan(logits, torch.arange(6))]
+    square = float(logits.double().var(-1, correction=0).mean())
+    assert tried[0] == pytest.approx(square / 100, rel=0.1)
+    assert tried[-1] == pytest.approx(square * 1000, rel=0.1)
+    assert len(tried) == 21
+    assert estimator.scan(torch.zeros(2, 3), torch.tensor([0, 1])) == []
+
+
+def test_every_example_has_a_say_in_the_best_t():
+    logits = torch.tensor([[0.1, 0.0, -0.1]] + [[0.0, 9.0, 0.0]] * 5)
+    targets = torch.tensor([0] * 6)
+    best = [
+        esgrad.plan(logits=logits[order], targets=targets)["best_noise_variance"]
+        for order in ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0])
+    ]
+    alone = estimator.best_variance(
+        estimator.Estimator("independent", "raw"),
+        [(t, theory.place(logits[:1], targets[:1], t)) for t, _ in estimator.scan(logits, targets)],
+        0.5,
+    )
+    assert best[0] == best[1] != alone
+
+
+def test_a_best_t_is_to_its_own_gradient_and_at_the_end_of_the_scan_no_best(networks):
+    logits, targets = networks["half"]
+    found = esgrad.plan(logits=logits, targets=targets)
+    assert found["noise_variance"] == 1.0
+    low, high = found["noise_variance_scanned"]
+    assert low <= found["best_noise_variance"] <= high
+    for best, words in [(low, "smallest t looked at"), (high, "largest t looked at"), (2 * low, "")]:
+        said = "\n".join(plan_words.lines(found | {"best_noise_variance": best}))
+        assert f"t        {best:g} takes fewest for this one step, to that t's own, blunter gradient" in said
+        assert ("looked at" in said) == bool(words)
+        assert words in said
+    level = esgrad.plan(logits=torch.zeros(2, 3), targets=torch.tensor([0, 1]))
+    assert level["best_noise_variance"] is None
+    assert "takes fewest" not in "\n".join(plan_words.lines(level))
+
+
+def test_of_many_examples_a_thousand_stand_for_all_and_are_said_to():
+    """Of ten classes in turn, so that evenly spaced ones would be of one class."""
+    classes = torch.arange(20_000) % 10
+    logits = torch.randn(20_000, 10, generator=torch.Generator().manual_seed(4))
+    logits[classes == 0, 0] += 4
+    found = esgrad.plan(logits=logits, targets=classes, num_samples=30)
+    assert (found["num_examples"], found["num_examples_used"]) == (20_000, 1000)
+    assert "your 20,000 × 10 logits, for which 1,000 examples drawn at random stand" in "\n".join(
+        plan_words.lines(found)
+    )
+    of = estimator.Estimator("independent", "raw")
+    each = of.cosine_each(theory.place(logits[:4000], classes[:4000], 1.0), 30)
+    assert abs(found["cosine"] - float(each.mean())) < 5 * float(each.std()) * (1 / 1000 + 1 / 4000) ** 0.5
+    assert len(estimator.drawn(5, 1000)) == 5
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
@@ -306,6 +445,7 @@ def files(tmp_path):
         "high": np.arange(6),
         "short": np.arange(3),
         "real": np.arange(6) / 2,
+        "huge": np.arange(6, dtype=np.uint64) + np.uint64(2**63),
     }
     for name, values in arrays.items():
         np.save(tmp_path / f"{name}.npy", values, allow_pickle=True)
@@ -353,6 +493,7 @@ WRONG_FILES = {
     "one class": ("one", "short", r"\[B\] = \[6\]"),
     "labels too high": ("logits", "high", "K − 1 = 3, but one is 4"),
     "too few labels": ("logits", "short", r"\[B\] = \[6\]"),
+    "labels beyond 2⁶³": ("logits", "huge", "one is 9223372036854775813"),
     "labels that are not whole": ("logits", "real", "whole numbers"),
 }
 
@@ -396,11 +537,30 @@ WRONG = {
     "half a price": ("--logit-dim 10 --query-cost 1", "query_cost.*forward_cost.*both"),
     "a price of nothing": ("--logit-dim 10 --query-cost 0 --forward-cost 1", "query_cost.*not 0.0"),
     "an assumption without a price": ("--logit-dim 10 --min-steps 5", "min_steps.*query_cost and forward_cost"),
-    "a price at the parameters": (f"--parameters 10 {PRICE}", "no law of the price"),
-    "an odd N for a price": (f"--logit-dim 10 --noise mirrored --num-samples 3 {PRICE}", "num_samples 3 has no price"),
-    "a cosine at no price": (f"--logit-dim 1000000000 --cosine .999 {PRICE}", "a cosine of 0.999 has no price"),
+    "a price at the parameters": (f"--parameters 10 {PRICE}", "no law of a price.*`esgrad plan .*` would do"),
+    "half a price at the parameters": (
+        "--parameters 10 --query-cost 1",
+        "no law of a price.*`esgrad plan .*` would do",
+    ),
+    "a price of no problem": (PRICE, "one problem is needed.*`esgrad plan .*` would do"),
+    "an odd N for a price": (
+        f"--logit-dim 10 --noise mirrored --num-samples 3 {PRICE}",
+        "num_samples 3 has no price.*3 is odd",
+    ),
+    "a cosine at no price": (
+        f"--logit-dim 1000000000 --cosine .999 {PRICE}",
+        "no N up to 1e.18.*cosine of 0.999 here.*less than 0.* would do",
+    ),
     "beyond all N at the parameters": ("--parameters 1000000000000000 --cosine .9999999", "no N up to"),
-    "beyond all N": ("--logit-dim 1000000000 --cosine .999", "no N up to 1e.18.*smaller cosine"),
+    "beyond all N": ("--logit-dim 1000000000 --cosine .999", "no N up to 1e.18.*less than 0.* would do"),
+    "a cosine next to 1": ("--logit-dim 10 --cosine 0.999999999", "cosine 0.999999999 is nearer to 1.*0.9999 would do"),
+    "a price at a cosine next to 1": (f"--logit-dim 10 --cosine .99999 {PRICE}", "cosine 0.99999 is nearer to 1"),
+    "half a class": ("--logit-dim 10.5", "--logit-dim: expected a whole number, not '10.5': 10 would do"),
+    "no number of classes": ("--logit-dim x", "--logit-dim: expected a whole number, not 'x': 10 would do"),
+    "N as a float": ("--logit-dim 9 --num-samples 1e3", "--num-samples: .* whole number, not '1e3': 1000 would do"),
+    "no cosine": ("--logit-dim 9 --cosine half", "--cosine: expected a number, not 'half': 0.5 would do"),
+    "no such option": ("--logit-dim 9 --cosign .5", "unrecognized arguments: --cosign .5"),
+    "no value": ("--logit-dim", "--logit-dim: expected one argument"),
 }
 
 
@@ -416,6 +576,15 @@ def _one_line(answer, pattern):
     assert re.search(pattern, err), err
     assert len(err.strip().splitlines()) == 1, err
     assert len(err) < 400
+
+
+def test_the_example_that_errors_name_works(capsys):
+    code, out, _ = said(capsys, *EXAMPLE.strip("`").split()[2:])
+    assert code == 0
+    low, high = esgrad.plan(logit_dim=10, query_cost=1, forward_cost=50)["num_samples_within_tenth"]
+    assert out.startswith(
+        f"answer   N = {low:,} to {high:,} samples per example, all within a tenth of the least price"
+    )
 
 
 def test_the_plain_answer_is_a_few_lines_that_begin_with_n(capsys):

@@ -120,7 +120,7 @@ def test_a_size_without_a_hit_is_refused_by_name():
 def test_too_little_is_refused_with_what_would_do():
     assert exponent([10, 10], [1, 1], [2, 2]).refusal == "an exponent needs two sizes K, got 1"
     assert exponent([], [], []).refusal == "an exponent needs two sizes K, got 0"
-    assert exponent([1, 2, 3], [1, 1, 1], [2, 2, 2]).refusal.endswith("needs four runs that arrived, got 3")
+    assert exponent([1, 2, 3], [1, 1, 1], [2, 2, 2]).refusal.endswith("needs 4 runs that arrived, got 3")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import torch
 from esgrad import menu, theory
 from esgrad.measurement import checkpoints, samples_needed
 from esgrad.measurement.batch_law import BatchLaw
-from esgrad.measurement.samples_needed import bracket, grid, measure
+from esgrad.measurement.brackets import bracket, cell, grid
+from esgrad.measurement.samples_needed import measure
 from esgrad.perturbation import Perturbation
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.streams import Role
 from esgrad.tables import exponents
 from esgrad.tables import samples_needed as table
-from tests.planted import SLOPES, planted_suite
+from tests.planted import IMAGES, SLOPES, planted_suite
 from tests.running import job
 
 SPEC = {"noise_variance": 1.0, "cosines": [0.5, 0.9], "num_examples": 4, "batch_size": 8, "num_draws": 1, "budget": 3e7}
@@ -28,7 +29,7 @@ BACKPROP = {"exact": "backprop", "method": "backprop", "noise": "", "shaping": "
 def networks(digits):
     """A linear network before and after a short training."""
     made = job(**BACKPROP, num_samples=(None,), noise_variance=(None,), learning_rates=(0.03,), max_steps=150)
-    return checkpoints.make(made, digits, 8, ["start", "trained"])
+    return checkpoints.make(made, digits, 16, ["start", "trained"])
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,11 @@ def level():
 @pytest.fixture(scope="module")
 def measured(networks):
     return measure(networks, 10, **SPEC | {"num_draws": 2})
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return planted_suite(["headline"], seeds=1, methods=["backprop"])
 
 
 def suite_of(frame: pd.DataFrame):
@@ -74,6 +80,14 @@ def test_a_noisy_bracket_reaches_from_the_first_crossing_to_the_last() -> None:
     assert bracket([1, 2, 4, 8], [0.6, 0.4, 0.6, 0.4], 0.5) == (0.0, inf)
 
 
+@pytest.mark.parametrize("needed", [1.0, 1.5, 2.0, 4.0, 10.0, 317.0, 4e5])
+@pytest.mark.parametrize("least", [1, 2])
+def test_a_law_s_cell_is_the_bracket_of_a_curve_that_crosses_where_it_says(needed: float, least: int) -> None:
+    for most in (1e2, 1e6):
+        points = [n for n in grid(most) if n >= least]
+        assert cell(needed, least, points[-1]) == bracket(points, [float(n >= needed) for n in points], 0.5)
+
+
 # Estimates
 
 
@@ -105,14 +119,15 @@ def test_the_estimates_are_the_training_s_own(shaping: str, variance: float) -> 
 
 
 def test_at_level_logits_n_is_the_law_s(level: pd.DataFrame) -> None:
-    """The typical N* of four examples lies within 30 % of the law's: a step of the grid is a third."""
+    """The typical N* of four examples lies within a cell of the law's: a step of the grid is a third."""
     found = table.table(suite_of(level))
     found = found[found["censored"] == 0]
     assert len(found) >= 12
     assert (found["low"] <= 1.1 * found["predicted"]).all()
     assert (found["high"] >= 0.9 * found["predicted"]).all()
     large = found[found["logit_dim"] >= 10]
-    assert (np.log(large["estimate"] / large["predicted"]).abs() < 0.3).all()
+    assert (np.log(large["estimate"] / large["predicted"]).abs() < 0.6).all()
+    assert np.log(large["estimate"] / large["predicted"]).abs().mean() < 0.2
 
 
 @pytest.mark.parametrize("cosine", [0.5, 0.9])
@@ -154,9 +169,22 @@ def test_the_n_of_a_batch_counts_what_maxrl_s_weights_leave_of_the_gradient(netw
     for at in networks:
         law = BatchLaw(at, 1.0, pairs=False)
         p, log_gradient = law.pushed.place.probability, law.pushed.log_gradient
-        (needed,) = samples_needed._batch(at, 1.0).needed("maxrl", cosine)
+        (needed,) = samples_needed._batches(at, 8, 1.0).needed("maxrl", cosine)
         mean = (1 - (1 - p) ** (needed - 1))[:, None] * log_gradient
         assert law.cosine("independent", "maxrl", needed, law.aim(log_gradient), mean) == pytest.approx(cosine)
+
+
+@pytest.mark.parametrize(("shaping", "log"), [("raw", False), ("leave_one_out", False), ("maxrl", True)])
+def test_a_batch_aims_at_the_gradient_that_its_weights_estimate(networks, shaping: str, log: bool) -> None:
+    """Σ ∇p, by hand behind the chain rule, or Σ ∇log p: pushed as an estimate, the one has cosine 1, the other not."""
+    at = networks[1].few(4)
+    law = [BatchLaw(samples_needed._part(at, slice(i, i + 2)), 1.0, pairs=False).pushed for i in (0, 2)]
+    log_gradient = torch.cat([part.log_gradient for part in law])
+    p = torch.cat([part.place.probability for part in law])
+    both = torch.stack([p[:, None] * log_gradient, log_gradient])  # as two draws of an estimate
+    found = samples_needed._batches(at, 2, 1.0).cosines(shaping, both)  # [D, M]
+    assert found[int(log)].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert (found[int(not log)] < 0.999).all()
 
 
 # Rows
@@ -168,11 +196,14 @@ def test_the_rows_are_those_that_the_docstring_promises(measured: pd.DataFrame) 
     assert len(needed) + len(curve) == len(measured)
     assert set(needed["cosine"]) == {0.5, 0.9}
     key = ["stage", "level", "shaping", "example", "batch_size"]
-    assert len(needed) == 2 * (3 * 2 * 4 + 2 * 3)  # level and two networks × raw, leave_one_out × 4; two batches × 3
+    assert len(needed) == 2 * (
+        3 * 2 * 4 + 2 * 3 * 2
+    )  # level and two networks × raw, leave_one_out × 4; 2 × 2 batches × 3
     assert not needed.duplicated([*key, "cosine"]).any()
     assert not curve.duplicated([*key, "num_samples"]).any()
     assert (needed["low"] < needed["high"]).all()
     assert needed.loc[needed["level"] == "batch", "batch_size"].eq(8).all()
+    assert set(needed.loc[needed["level"] == "batch", "example"]) == {0, 1}
     assert set(measured.loc[measured["stage"] == "level", "level"]) == {"example"}
 
 
@@ -214,23 +245,57 @@ def test_bad_input_is_refused_in_a_line(networks) -> None:
         measure([], 10, **SPEC | {"num_draws": 200})
     with pytest.raises(ValueError, match="has K = 10 logits: expected logit_dim = 100"):
         measure(networks, 100, **SPEC)
-    with pytest.raises(ValueError, match="has 8 examples: expected 9"):
-        measure(networks, 10, **SPEC | {"batch_size": 9})
+    with pytest.raises(ValueError, match="has 16 examples: expected 17"):
+        measure(networks, 10, **SPEC | {"batch_size": 17})
 
 
 # Tables
 
 
-def test_planted_exponents_come_back_and_censored_ones_do_not() -> None:
-    found = exponents.table(planted_suite(["headline"], seeds=1, methods=["backprop"]))
+def test_planted_exponents_come_back_and_censored_ones_do_not(planted) -> None:
+    """Whatever the images differ by: an intercept each leaves the tenth that an N* scatters by, and the grid."""
+    found = exponents.table(planted)
     known = found[found["reason"] == ""]
     assert len(known) >= 20
     truth = known["stage"].map(SLOPES)
     assert known["law"].to_numpy() == pytest.approx(truth.to_numpy())
     assert ((known["low"] <= truth) & (truth <= known["high"])).mean() > 0.8
+    assert (known["exponent"] - truth).abs().max() < 0.35
+    whole = known[(known["num_dims"] == 3) & (known["censored_share"] < 0.5)]
+    assert set(whole["stage"]) == set(SLOPES)
+    assert (whole["high"] - whole["low"]).max() < 0.5, "or images an exp(3) apart widen the interval"
     refused = found[found["reason"] != ""]
     assert refused["exponent"].isna().all()
     assert refused["reason"].str.contains("no run arrived").any()
+
+
+def test_the_last_decade_stands_beside_all_k(planted) -> None:
+    found = exponents.table(planted)
+    whole, last = (found[found["logit_dim_low"] == low].reset_index(drop=True) for low in (10, 100))
+    last = last[last["logit_dim_high"] == 1000]
+    whole = whole[whole["logit_dim_high"] == 1000].reset_index(drop=True)
+    for word, of_it in zip(exponents.LAST, ("exponent", "low", "high", "law"), strict=True):
+        pd.testing.assert_series_equal(whole[word], last[of_it].reset_index(drop=True), check_names=False)
+    assert last[exponents.LAST].isna().all(axis=None)
+
+
+def test_the_law_of_hits_is_that_of_what_arrived_alone() -> None:
+    """Image 0 arrives throughout with N* = K, image 1, of N* = 100 K², at K = 10 only; an N* of inf is no number."""
+    rows = pd.DataFrame(
+        {
+            "example": [0, 0, 0, 1, 1, 1],
+            "logit_dim": [10, 100, 1000] * 2,
+            "low": [9.0, 90, 900, 9000, 1e5, 1e5],
+            "high": [12.0, 120, 1200, 12000, inf, inf],
+            "predicted": [10.0, 100, 1000, 1e4, 1e6, 1e8],
+        }
+    )
+    found = exponents._fit(rows)
+    assert found["law"] == pytest.approx(1.5)
+    assert found["law_of_hits"] == pytest.approx(1.0)
+    lost = exponents._fit(rows.assign(predicted=[10.0, 100, 1000, 1e4, 1e6, inf]))
+    assert np.isnan(lost["law"])
+    assert lost["law_of_hits"] == pytest.approx(1.0)
 
 
 def test_an_exponent_is_told_for_all_k_and_for_each_decade() -> None:
@@ -241,7 +306,41 @@ def test_an_exponent_is_told_for_all_k_and_for_each_decade() -> None:
 
 
 def test_a_typical_n_is_as_wide_as_the_grid_where_all_examples_agree() -> None:
-    rows = pd.DataFrame({"low": [100.0] * 4, "high": [134.0] * 4})
-    assert table._typical(rows) == pytest.approx((13400**0.5, 100, 134))
-    alone = pd.DataFrame({"low": [100.0], "high": [inf]})
-    assert table._typical(alone) == (inf, 100, inf)
+    low, high = np.full(4, 100.0), np.full(4, 134.0)
+    assert table.typical(low, high) == pytest.approx((13400**0.5, 100, 134))
+    assert table.typical(low[:1], np.array([inf])) == (inf, 100, inf)
+
+
+def test_a_law_without_error_predicts_the_estimate(planted) -> None:
+    """Measured in the law's own cells, N* of images up to e³ apart, some censored: the same number, inf where it is."""
+    perfect = planted.samples_needed.copy()
+    needed = perfect["kind"] == "needed"
+    most = perfect["shaping"].map(lambda name: 2e5 if name == "raw" else 2e4)
+    for row in perfect[needed].itertuples():
+        least = 1 if row.shaping == "raw" else 2
+        perfect.loc[row.Index, ["low", "high"]] = cell(row.predicted, least, most[row.Index])
+    found = table.table(suite_of(perfect))
+    assert IMAGES["trained"] == 3
+    assert np.isinf(found["estimate"]).any()
+    assert (found["estimate"] == found["predicted"]).all()
+    known = found[np.isfinite(found["estimate"])]
+    assert (known["law"] == known["estimate"]).all()
+    assert (found["censored"].between(1, found["num_observations"] / 2)).any()
+    assert known["ratio_to_law"].between(0.74, 1.34).all()
+
+
+def test_the_median_of_a_law_is_that_of_its_examples_and_a_ratio_is_in_units_of_each_s_own() -> None:
+    """Three examples, N* of 10, 100 and 10,000; each took 4 times as much."""
+    planted = planted_suite(["headline"], seeds=1, methods=["backprop"]).samples_needed
+    three = planted[(planted["kind"] == "needed") & (planted["stage"] == "half") & (planted["level"] == "example")]
+    three = three[(three["shaping"] == "raw") & (three["cosine"] == 0.5) & (three["logit_dim"] == 10)].iloc[:3]
+    law = np.array([10.0, 100.0, 10_000.0])
+    found = table.table(suite_of(three.assign(predicted=law, low=3 * law, high=16 * law / 3))).iloc[0]
+    assert (found["estimate"], found["predicted"]) == pytest.approx((400, (75 * 100) ** 0.5))
+    assert found[table.RATIO].tolist() == pytest.approx([4, 3, 16 / 3])
+
+
+@pytest.mark.parametrize(("count", "percent"), [(2, 50), (4, 87.5), (5, 93.75), (6, 96.875), (10, 97.85)])
+def test_the_coverage_is_that_of_order_statistics(count: int, percent: float) -> None:
+    assert 100 * table.coverage(count) == pytest.approx(percent, abs=0.01)
+    assert np.isnan(table.coverage(1))

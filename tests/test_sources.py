@@ -17,6 +17,8 @@ MODULES = {path.relative_to(menu.PACKAGE).as_posix(): path for path in sorted(me
 METHODS = {
     "lecture": {"space": "logits", "noise": "independent", "shaping": "raw"},
     "maxrl": {"space": "logits", "noise": "independent", "shaping": "maxrl"},
+    "maxrl_annealed": {"space": "logits", "noise": "independent", "shaping": "maxrl", "variance": "annealed"},
+    "maxrl_gaussian": {"space": "logits", "noise": "independent", "shaping": "maxrl", "control": "gaussian"},
     "openai_es": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
     **{name: {"space": "logits", "exact": name} for name in menu.names("exact")},
 }
@@ -107,6 +109,13 @@ def test_the_quadrature_is_a_source_of_exact_smoothing(exact: str) -> None:
     """Else an edit of quadrature.py would leave these records as they are."""
     assert "quadrature.py" in names(sources.of_job(job(exact)))
     assert "quadrature.py" not in names(sources.of_job(job("lecture")))
+
+
+def test_a_control_and_a_rule_are_sources_with_all_that_they_stand_on() -> None:
+    """Else an edit of a control, its law or a rule would leave their records as they are."""
+    control, rule, plain = (names(sources.of_job(job(name))) for name in ("maxrl_gaussian", "maxrl_annealed", "maxrl"))
+    assert {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} <= control - plain
+    assert {"variances/annealed.py", "variances/spread.py"} == rule - plain
 
 
 @pytest.mark.parametrize("method", METHODS)

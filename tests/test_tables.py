@@ -47,20 +47,22 @@ COLUMNS = {
     "accuracy": _CELL + "test_accuracy_mean low high num_seeds dead_class_rate learning_rate diverged",
     "regret": "experiment dataset model blackbox logit_dim batch_size peer num_samples method variance noise_variance "
     "test_accuracy_mean best_fixed best_accuracy regret low high num_seeds diverged",
-    "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored estimate low high "
-    "p smallest_p family_size p_holm smallest_detectable verdict",
+    "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored diverged "
+    "estimate low high p smallest_p family_size p_holm smallest_detectable verdict",
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
     "how_many_samples": "space noise shaping logit_dim num_samples cosine num_samples_half num_samples_nine_tenths",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
     "samples_needed": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim "
-    "num_observations censored estimate low high predicted ratio_to_law ratio_low ratio_high",
+    "num_observations censored estimate low high coverage predicted law ratio_to_law ratio_low ratio_high",
     "exponents": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim_low "
-    "logit_dim_high num_dims num_observations censored_share never_share exponent low high law law_of_hits reason",
+    "logit_dim_high num_dims num_observations censored_share exponent low high law law_of_hits last_exponent last_low "
+    "last_high last_law reason",
     "ladder": _CELL + "stands_on control change target target_accuracy num_seeds hits censored steps steps_low "
     "steps_high queries queries_low queries_high forwards forwards_low forwards_high dead_class_rate dead_class_low "
-    "dead_class_high num_pairs ratio ratio_low ratio_high predicted verdict ratio_to_backprop ratio_to_backprop_low "
-    "ratio_to_backprop_high predicted_to_backprop verdict_to_backprop accuracy_difference accuracy_difference_low "
-    "accuracy_difference_high",
+    "dead_class_high num_pairs ratio ratio_low ratio_high predicted predicted_low predicted_high verdict "
+    "ratio_to_backprop ratio_to_backprop_low ratio_to_backprop_high predicted_to_backprop predicted_to_backprop_low "
+    "predicted_to_backprop_high verdict_to_backprop accuracy_difference accuracy_difference_low "
+    "accuracy_difference_high given_rate",
     "skipped": _CELL + "reason",
     "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "
     "expected_queries_low expected_queries_high dead_class_rate dead_class_low dead_class_high",
@@ -254,7 +256,7 @@ def test_a_ratio_is_known_if_half_arrived_and_bounded_above_if_all_but_one_did(t
 
 
 def test_a_ratio_of_censored_runs_is_the_median_of_the_pairs(small, timed):
-    """Where 9 of 10 arrived: the 5th of the paired ratios between the 2nd and the 9th, by hand."""
+    """Where 9 of 10 arrived: between the 5th and 6th of the paired ratios, between the 2nd and the 9th, by hand."""
     row = of(timed, censored=1, method="openai_es", unit="forwards").dropna(subset=["ratio_to_backprop"]).iloc[0]
     cell = of(small.reported, **{key: row[key] for key in ("experiment", "method", "blackbox", "num_samples")})
     own, other = (
@@ -264,7 +266,7 @@ def test_a_ratio_of_censored_runs_is_the_median_of_the_pairs(small, timed):
     ratios = np.sort((own["forwards"] / other["forwards"]).where(own["hit"], np.inf))
     assert row["ratio_high"] == ratios[8]
     assert row["ratio_low"] <= ratios[1]
-    assert row["ratio_to_backprop"] in ratios[4:9]
+    assert ratios[4] < row["ratio_to_backprop"] < ratios[5]
 
 
 def test_exact_smoothing_has_no_cost_in_queries(timed):

@@ -210,6 +210,12 @@ def test_the_parameter_law_retrodicts_zhang_clune_and_stanley() -> None:
     assert 2 * math.ceil(parameter_directions_needed(0.2, d) / RANK_FACTOR) == 285_766
 
 
+@pytest.mark.parametrize(("d", "cosine"), [(3, 0.5), (3, 0.9), (2, 0.8), (28_938, 0.2)])
+def test_the_directions_needed_give_the_cosine_they_are_needed_for(d: int, cosine: float) -> None:
+    directions = float(parameter_directions_needed(cosine, d))
+    assert parameter_squared_cosine(directions, d) == pytest.approx(cosine**2, rel=1e-12)
+
+
 def test_the_rank_factor_is_the_squared_correlation_of_a_normal_and_its_rank() -> None:
     covariance_with_rank, _ = quad(lambda x: x * norm.cdf(x) * norm.pdf(x), -10, 10)
     assert covariance_with_rank**2 * 12 == pytest.approx(RANK_FACTOR, rel=1e-9)  # a rank has variance 1/12

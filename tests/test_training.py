@@ -398,12 +398,17 @@ def test_every_model_reads_strings_in_every_space(model: str, space: str, digits
 # Scale (theory.md, section 5)
 
 
+@pytest.mark.parametrize(("name", "rate", "power"), [("adam", 0.05, 1), ("sgd", 0.5, 2)])
 @pytest.mark.parametrize("shaping", ["raw", "maxrl"])
 def test_the_network_can_undo_the_scale_of_the_noise(
-    shaping: str, digits: Data, monkeypatch: pytest.MonkeyPatch
+    shaping: str, name: str, rate: float, power: int, digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last layer times c, t times c², that layer's Adam step times c and its ε by c: a run stays as it was."""
+    """The last layer times c, t times c², that layer's rate times c (Adam, its ε by c) or c² (SGD): the same run.
+
+    The last layer's gradient is 1/c of what it was and its steps are to be c times as long; the others' is the same.
+    """
     adam, blackbox = menu.load("optimizers", "adam"), menu.load("blackboxes", "zero_one")
+    optimizer = menu.load("optimizers", name)
     images, epsilon, last = training.Images(digits, [0], "cpu"), adam.EPSILON, slice(2, 4)  # its weight and bias
 
     def trained(c: float) -> list[Tensor]:
@@ -412,14 +417,18 @@ def test_the_network_can_undo_the_scale_of_the_noise(
             parameter.data.mul_(c)
         gradient = training.Gradient(job(shaping=shaping), SAMPLES, [0], torch.tensor([0.25 * c**2]), 20)
         layers = [(slice(0, 2), 1.0), (last, c)]
-        states = [adam.initial(stack.parameters[layer]) for layer, _ in layers]
+        states = [optimizer.initial(stack.parameters[layer]) for layer, _ in layers]
         for step in range(12):
             at = menu.load("spaces", "logits").Space(stack, *images.batch(step, 32, 1), blackbox.fitness)
             with torch.no_grad():
                 moved = at.push(gradient(at, step))
                 for (layer, scale), state in zip(layers, states, strict=True):
                     monkeypatch.setattr(adam, "EPSILON", epsilon / scale)
-                    adam.step(stack.parameters[layer], moved[layer], torch.tensor([0.05 * scale]), 0.0, state)
+                    own_rate = torch.tensor([rate * scale**power])
+                    optimizer.step(stack.parameters[layer], moved[layer], own_rate, 0.0, state)
+        start = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), 0)
+        for after, before in zip(stack.parameters[last], [*start.parameters()][last], strict=True):
+            assert (after[0] / c - before).abs().max() > 0.01  # it moved
         return [parameter.detach() for parameter in stack.parameters]
 
     plain, scaled = trained(1.0), trained(4.0)  # a power of two scales without rounding

@@ -1,15 +1,20 @@
 """What every rule for t keeps, over the menu of variances, and what each one says."""
 
 from math import nan, sqrt
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from esgrad import menu
+from esgrad import menu, streams
 from esgrad.data import Data
+from esgrad.job import Job
 from esgrad.quadrature import log_probability_and_gradient
-from tests.running import GROUPS, job, of_run, run, text
+from esgrad.stack import Stack, initialised
+from esgrad.streams import Role
+from esgrad.training import Gradient, Images
+from tests.running import GROUPS, KINDS, SAMPLES, job, of_run, run, text
 
 RULES = menu.names("variances")
 EACH = pytest.mark.parametrize("rule", RULES)
@@ -136,9 +141,108 @@ def test_a_shorter_run_is_annealed_to_its_own_end(steps: int, digits: Data):
 @pytest.mark.parametrize("rule", RELATIVE)
 def test_noise_at_the_parameters_has_no_logits_to_follow(rule: str):
     ((_, _, reason),) = job(variance=rule, space="parameters", noise="mirrored").cells()
-    assert "noise at the parameters" in reason or "at the parameters t is fixed" in reason
+    assert "parameters sees none by itself" in reason or "at the parameters t is fixed" in reason
 
 
-def test_hit_rate_needs_hits():
-    ((_, _, reason),) = job(variance="hit_rate", blackbox="cross_entropy").cells()
+@pytest.mark.parametrize("changes", [{"blackbox": "cross_entropy"}, {"space": "batch"}], ids=str)
+def test_hit_rate_needs_hits(changes: dict):
+    """Not a number, and not a mean over a batch."""
+    ((_, _, reason),) = job(variance="hit_rate", **changes).cells()
     assert "hits and misses" in reason
+    ((_, _, reason),) = job(variance="fixed", **changes).cells()
+    assert reason is None
+
+
+# The rule within the loop
+
+
+class Step(NamedTuple):
+    """What one step was made of: the gradient [R, M, D] at logits [R, M, D], t, and the share of hits [R]."""
+
+    gradient: Tensor
+    point: Tensor
+    targets: Tensor
+    t: Tensor
+    rate: Tensor
+
+
+LEVELS = torch.tensor([0.02, 3.0])
+
+
+def first_always_second_never(points: Tensor, targets: Tensor) -> Tensor:
+    hits = torch.zeros(points.shape[:-1])
+    hits[0] = 1.0
+    return hits
+
+
+JUDGES = {"all or none": first_always_second_never, "real": menu.load("blackboxes", "zero_one").fitness}
+
+
+def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[Step]:
+    """The first steps of two runs, at LEVELS, of a network that stays as it is."""
+    build = menu.load("models", "linear").build
+    stack = Stack([initialised(lambda: build((1, 8, 8), 10, 16), 0) for _ in LEVELS])
+    images, gradient = Images(digits, [0], "cpu"), Gradient(of, SAMPLES, [0], LEVELS, count)
+    done = []
+    for step in range(1, count + 1):
+        seen: list[Tensor] = []
+
+        def judged(points: Tensor, targets: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            fitness = JUDGES[judge](points, targets)
+            seen.append(fitness.flatten(1))
+            return fitness
+
+        at = menu.load("spaces", of.space).Space(stack, *images.batch(step - 1, 32, 2), judged)
+        with torch.no_grad():
+            found = gradient(at, step)
+        rate = torch.cat(seen, 1).mean(1) if seen else torch.full((2,), nan)
+        done.append(Step(found, at.point.detach(), at.targets, gradient.variance.clone(), rate))
+    return done
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_hit_rate_moves_log_t_at_each_step_by_the_hits_of_the_step_before(judge: str, digits: Data):
+    """By GAIN (rate − ½) each, from the level on, of all of its samples and of no other run's."""
+    done = steps(job(variance="hit_rate"), digits, judge=judge)
+    gain, rates = menu.load("variances", "hit_rate").GAIN, torch.stack([step.rate for step in done])
+    assert gain > 0
+    assert (rates[:, 0] != rates[:, 1]).all()
+    moves = torch.stack([step.t.log() for step in done]).diff(dim=0)
+    assert torch.equal(done[0].t, LEVELS)
+    torch.testing.assert_close(moves, gain * (rates[:-1] - 0.5), rtol=0, atol=1e-5)
+    assert (moves.abs() > 1e-3).any()
+
+
+def test_t_is_of_the_share_of_the_run_that_is_over_before_the_step(digits: Data):
+    """The first step is annealed by nothing: its t is that of `spread`."""
+    annealed = menu.load("variances", "annealed")
+    for index, step in enumerate(steps(job(variance="annealed"), digits)):
+        torch.testing.assert_close(step.t, annealed.variance(LEVELS, LEVELS, LEVELS, step.point, index / 5))
+    spread = steps(job(variance="spread"), digits, 1)[0].t
+    torch.testing.assert_close(steps(job(variance="annealed"), digits)[0].t, spread, rtol=0, atol=0)
+
+
+NOISY_EXACT = [name for name in menu.names("exact") if menu.load("exact", name).USES_VARIANCE]
+
+
+@pytest.mark.parametrize("rule", ["spread", "annealed"])
+@pytest.mark.parametrize("exact", NOISY_EXACT)
+def test_an_exact_arm_under_a_rule_is_exact_at_the_rule_s_t(exact: str, rule: str, digits: Data):
+    of = job(**KINDS[exact], variance=rule)
+    for step in steps(of, digits, 2):
+        expected = menu.load("exact", exact).gradient(step.point, step.targets, step.t)
+        assert step.t.shape == (2, 32)
+        torch.testing.assert_close(step.gradient, expected, rtol=0, atol=0)
+        at_the_level = menu.load("exact", exact).gradient(step.point, step.targets, LEVELS)
+        assert not torch.allclose(expected, at_the_level, rtol=0.1)
+
+
+@pytest.mark.parametrize("rule", ["spread", "annealed"])
+@pytest.mark.parametrize("shaping", ["raw", "maxrl"])
+def test_a_control_under_a_rule_has_the_law_of_the_rule_s_t(shaping: str, rule: str, digits: Data):
+    (step,) = steps(job(variance=rule, shaping=shaping, control="gaussian"), digits, 1)
+    normals = streams.normals([0], Role.NOISE, 1, SAMPLES, SAMPLES + 1, 32, 10)[:, 0].expand(2, -1, -1)
+    gradient = menu.load("controls", "gaussian").gradient
+    expected = gradient(shaping, step.point, step.targets, step.t, SAMPLES, normals)
+    torch.testing.assert_close(step.gradient, expected, rtol=0, atol=0)
+    assert not torch.allclose(expected, gradient(shaping, step.point, step.targets, LEVELS, SAMPLES, normals), rtol=0.1)

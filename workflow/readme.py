@@ -151,7 +151,7 @@ over seeds, which do not contain the noise of choosing a learning rate.
 
 
 def ladder() -> str:
-    """What each step from cross-entropy to noise at the parameters costs, and what the gradient noise explains of it."""
+    """What each rung from cross-entropy to noise at the parameters costs, and what the gradient noise predicts."""
     parts = []
     for suite, words in [("default", "digits"), ("mnist", "MNIST")]:
         rungs = table(suite, "ladder").query("target == 'progress 0.90'")
@@ -165,8 +165,8 @@ def ladder() -> str:
         twins = [f"{row.method}: {row.verdict}" for row in rungs[rungs["control"]].itertuples()]
         size = rungs["num_samples"].dropna().iloc[0]
         parts.append(
-            f"On {words} (N = {size:.0f}, n = {rungs['num_seeds'].max():.0f}), steps to 90 % of backprop's progress over "
-            f"those of the rung it stands on: {'; '.join(each)}. Controls, the exact mean plus Gaussian noise of the estimator's "
+            f"On {words} (N = {size:.0f}, n = {rungs['num_seeds'].max():.0f}), steps to 90 % of backprop's progress "
+            f"over those of the rung it stands on: {'; '.join(each)}. Controls, the exact mean plus Gaussian noise of the estimator's "
             f"covariance, against their twins: {'; '.join(twins)}."
         )
     return _paragraphs(*parts)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from inspect import signature
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from esgrad import __version__, menu
 
@@ -23,11 +23,42 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its errors are ours: one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} ({self.prog} --help says more)")
+
+
+def whole(text: str) -> int:
+    """The type of a whole number; argparse names the option before this message."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}: {_near(text)} would do") from None
+
+
+def real(text: str) -> float:
+    """The type of any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}: 0.5 would do") from None
+
+
+def _near(text: str) -> int:
+    """The whole number meant by 1e3 or 10.5; 10 where there is none."""
+    try:
+        return max(1, int(float(text)))
+    except (ValueError, OverflowError):
+        return 10
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = build_parser()
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         given.command(given)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"esgrad: error: {error}", file=sys.stderr)
@@ -37,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option, with help a newcomer can follow."""
-    parser = argparse.ArgumentParser(
-        prog="esgrad", description="What does a gradient cost when you cannot backpropagate?"
-    )
+    parser = _Parser(prog="esgrad", description="What does a gradient cost when you cannot backpropagate?")
     parser.add_argument("--version", action="version", version=f"esgrad {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -60,38 +89,38 @@ def build_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--dataset", default="digits", help="digits, mnist, digit_strings-2, ...")
     made.add_argument("--model", default="mlp", help="a file of models/")
-    made.add_argument("--hidden-size", type=int, default=32, help="units of the hidden layer")
+    made.add_argument("--hidden-size", type=whole, default=32, help="units of the hidden layer")
     made.add_argument("--blackbox", help="instead of the method's own")
-    made.add_argument("--num-samples", type=int, default=10, help="N, samples an example")
-    made.add_argument("--noise-variance", type=float, help="t, instead of the method's own")
-    made.add_argument("--logit-dim", type=int, help="K, instead of the number of classes")
-    made.add_argument("--batch-size", type=int, default=32, help="B, examples a step")
-    made.add_argument("--learning-rate", type=float, default=0.01, help="Adam's learning rate")
-    made.add_argument("--max-steps", type=int, default=500, help="length of the run")
-    made.add_argument("--seed", type=int, default=0, help="of split, initialisation, batches and noise")
+    made.add_argument("--num-samples", type=whole, default=10, help="N, samples an example")
+    made.add_argument("--noise-variance", type=real, help="t, instead of the method's own")
+    made.add_argument("--logit-dim", type=whole, help="K, instead of the number of classes")
+    made.add_argument("--batch-size", type=whole, default=32, help="B, examples a step")
+    made.add_argument("--learning-rate", type=real, default=0.01, help="Adam's learning rate")
+    made.add_argument("--max-steps", type=whole, default=500, help="length of the run")
+    made.add_argument("--seed", type=whole, default=0, help="of split, initialisation, batches and noise")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train")
     made.add_argument("--data-root", default="data", help="folder with torchvision's data sets")
     made.add_argument("--json", action="store_true", help="print the records as JSON lines")
 
     made = command("plan", plan, "How many samples do I need? From the laws, nothing is sampled.")
-    made.add_argument("--logit-dim", type=int, help="K equal logits, as at a network's start; or")
+    made.add_argument("--logit-dim", type=whole, help="K equal logits, as at a network's start; or")
     made.add_argument("--logits", type=Path, help="a .npy file of your logits, [B, K], with")
     made.add_argument("--targets", type=Path, help="a .npy file of their classes, [B]; or")
-    made.add_argument("--parameters", type=int, help="d, for noise at all parameters (both signs of a pair count)")
-    made.add_argument("--cosine", type=float, help="wanted to the exact gradient; 0.5 unless said otherwise")
-    made.add_argument("--num-samples", type=int, help="N: ask for its cosine instead")
+    made.add_argument("--parameters", type=whole, help="d, for noise at all parameters (both signs of a pair count)")
+    made.add_argument("--cosine", type=real, help="wanted to the exact gradient; 0.5 unless said otherwise")
+    made.add_argument("--num-samples", type=whole, help="N: ask for its cosine instead")
     made.add_argument("--noise", help="independent unless said otherwise; at the parameters mirrored")
-    made.add_argument("--shaping", help="raw unless said otherwise; the cheapest where a price is asked")
+    made.add_argument("--shaping", help="raw unless said otherwise; of a price the cheapest of ∇log p")
+    made.add_argument("--noise-variance", type=real, help="t: 1 unless said otherwise")
     made.add_argument(
-        "--noise-variance", type=float, help="t: 1 unless said otherwise, the best for one step for a price"
+        "--batch-size", type=whole, help="B; where a price is asked the noise scale unless said otherwise"
     )
-    made.add_argument("--batch-size", type=int, help="B; where a price is asked the noise scale unless said otherwise")
-    made.add_argument("--query-cost", type=float, help="price of a query, in any unit; with")
+    made.add_argument("--query-cost", type=real, help="price of a query, in any unit; with")
     made.add_argument(
-        "--forward-cost", type=float, help="price of an example's forward and backward pass: plan a training"
+        "--forward-cost", type=real, help="price of an example's forward and backward pass: plan a training"
     )
-    made.add_argument("--min-steps", type=float, help="steps the exact gradient takes to the target; 1,000 is assumed")
-    made.add_argument("--data-noise-scale", type=float, help="batch whose noise equals its gradient; 100 is assumed")
+    made.add_argument("--min-steps", type=real, help="steps the exact gradient takes to the target; 1,000 is assumed")
+    made.add_argument("--data-noise-scale", type=real, help="batch whose noise equals its gradient; 100 is assumed")
     made.add_argument("--json", action="store_true", help="print the answer as JSON")
 
     made = command("deps", deps, "Print the source files that a job's records depend on.")

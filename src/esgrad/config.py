@@ -38,6 +38,7 @@ def validated(config: Any) -> dict[str, Any]:
     for name, method in config["methods"].items():
         _check_method(name, method)
         _check_control(name, config["methods"])
+        _check_rule(name, config["methods"])
     for name, experiment in config["experiments"].items():
         _check_experiment(name, experiment, config)
     for section, lists in measurements.SECTIONS.items():
@@ -171,6 +172,29 @@ def _check_control(name: str, methods: dict[str, Any]) -> None:
             f"methods.{name} is a control, but no method it stands in for is there: a control is named after one, as "
             f"maxrl_{control} after maxrl, and has the same settings"
         )
+
+
+def _check_rule(name: str, methods: dict[str, Any]) -> None:
+    """A rule for t is compared with its method at fixed t, which tables find by name: same settings, but for t's.
+
+    A control with a rule is its twin's, which is checked itself.
+    """
+    method = methods[name]
+    if (rule := method["variance"]) == "fixed" or "control" in method:
+        return
+    peer = name.removesuffix(f"_{rule}")
+    if peer == name:
+        raise ValueError(
+            f"methods.{name} has the rule {rule}, so its name is a fixed method's and the rule: as maxrl_{rule} after "
+            f"maxrl; {name}_{rule} would do"
+        )
+    other = methods.get(peer, method)
+    for key in sorted({*method, *other} - {"variance", "noise_variance"}):
+        if method.get(key) != other.get(key):
+            raise ValueError(
+                f"methods.{name} is {peer} under the rule {rule} by its name, but its {key} is {method.get(key)} and "
+                f"that of {peer} {other.get(key)}: the same settings or another name would do"
+            )
 
 
 def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, Any]) -> None:

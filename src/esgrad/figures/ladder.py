@@ -1,8 +1,9 @@
 """From backprop down to ranked noise at the parameters, one change a rung: steps, the noise's prediction, dead classes.
 
 Left the steps to 90 % of backprop's progress over backprop's own, in the middle over those of the rung it stands on,
-right the share of runs that end with a class they never predict. Filled dots are measured, hollow diamonds predicted
-(`esgrad.tables.ladder`); squares are controls, the exact mean plus Gaussian noise of their twin's covariance.
+right the share of runs that end with a class they never predict. Filled dots are measured, hollow diamonds predicted,
+each with its 95 % interval (`esgrad.tables.ladder`); squares are controls, the exact mean plus Gaussian noise of their
+twin's covariance.
 """
 
 from typing import Any
@@ -33,10 +34,14 @@ ENDS["dead_class_rate"] = ("dead_class_low", "dead_class_high")
 COLUMNS = [
     *("experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size", "method", "num_samples"),
     *("stands_on", "control", "change", "target", "target_accuracy", "num_seeds", "hits", "censored", "y"),
-    *(name for value, (predicted, _) in PANELS.items() for name in (value, *ENDS[value], predicted) if name),
+    *(name for value in PANELS for name in (value, *ENDS[value])),
+    *(f"{name}{end}" for name in ("predicted_to_backprop", "predicted") for end in ("", "_low", "_high")),
+    "given_rate",
     *("dot", "dot_above"),
 ]
 VALUE = "dot"
+BESIDE = -0.16
+"""How far above its rung's dot a prediction stands, so that the bars do not cover one another."""
 
 
 @style.styled
@@ -64,8 +69,11 @@ def draw(suite: Suite) -> style.Drawing:
     records = _select.reported(suite, frame["experiment"].iloc[0])
     records = records[records["method"].isin(frame["method"])]
     note = "to 90\N{NO-BREAK SPACE}% of backprop's progress · bar: 95\N{NO-BREAK SPACE}% interval, paired by seed"
+    note += "; of a diamond: of the measured noise"
     censored = " · k/n arrived where runs were censored, → open above" if frame["censored"].any() else ""
-    style.footnote(figure, records, note + censored, style.budget(records))
+    rate = frame["given_rate"].iloc[0]
+    given = "" if np.isnan(rate) else f" · one learning rate, given, for all rungs: {style.number(rate)}"
+    style.footnote(figure, records, note + censored + given, style.budget(records))
     return figure, frame[COLUMNS]
 
 
@@ -88,7 +96,10 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
             low, high = ENDS[name]
             _mark(axes, row, Interval(row[dots], row[low], row[high]), row[name] in (0, np.inf), predicted != "")
         if predicted and not row["control"] and pd.notna(row[predicted]):
-            axes.plot(row[predicted], row["y"], "D", color=style.GREY, markerfacecolor="none", markersize=7, zorder=3)
+            ends = row[f"{predicted}_low"], row[f"{predicted}_high"]
+            axes.hlines(row["y"] + BESIDE, *ends, color=style.GREY, linewidth=1)
+            look: dict[str, Any] = {"color": style.GREY, "markerfacecolor": "none", "markersize": 7, "zorder": 3}
+            axes.plot(row[predicted], row["y"] + BESIDE, "D", **look)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(words)
@@ -133,7 +144,7 @@ def _names(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _span(grid: Any, frame: pd.DataFrame) -> None:
-    """Room for bars, predictions and arrows; a bar of few seeds may be so long that it runs out."""
+    """Room for dots, predictions and arrows; a bar of few seeds may be so long that it runs out."""
     for column, (dot, predicted) in enumerate([("dot", "predicted_to_backprop"), ("dot_above", "predicted")]):
         seen = np.concatenate([frame[dot].to_numpy(dtype=float), frame[predicted].to_numpy(dtype=float), [1.0]])
         seen = seen[np.isfinite(seen)]

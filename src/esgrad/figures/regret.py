@@ -2,13 +2,15 @@
 
 A column for each method and setting, a row for each N. At 0 lies the best fixed t, chosen by validation accuracy; the
 level is t itself for `fixed`, t over the squared spread of the logits for `spread` and, at the start, for `annealed`,
-and the first t for `hit_rate`.
+and the first t for `hit_rate`. A run that diverged counts as accuracy 0.
 """
+
+from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from esgrad import style
+from esgrad import menu, style
 from esgrad.figures import _select
 from esgrad.suite import Suite
 from esgrad.tables import regret
@@ -25,6 +27,7 @@ LOOKS = {
     "annealed": ("#0072b2", "^"),
     "hit_rate": ("#009e73", "D"),
 }
+"""The colours and markers of rules that are known here; `looks` gives one to every other."""
 
 
 @style.styled
@@ -32,9 +35,11 @@ def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
     names = _select.varying(suite, "noise_variance", "variance")
     frame = _select.table(regret, suite, *names)
+    alone = regret.alone(frame)
     frame = frame[frame["regret"].notna()]
     if frame.empty:
-        return style.words(TITLE, "No experiment of this configuration varies t.", COLUMNS)
+        why = f"Nothing to compare: {alone}." if alone else "No experiment of this configuration varies t."
+        return style.words(TITLE, why, COLUMNS)
     columns = [
         (", ".join(filter(None, (style.label(peer), title))), part[part["peer"] == peer])
         for title, part in _select.settings(frame)
@@ -42,30 +47,40 @@ def draw(suite: Suite) -> style.Drawing:
     ]
     sizes = sorted(frame["num_samples"].dropna().unique())
     figure, grid = style.canvas(max(len(sizes), 1), len(columns), 2.5, 1.7, TITLE, sharex=True, sharey=True)
+    rules = looks(frame["variance"])
     for place, size in enumerate(sizes or [pd.NA]):
         for axes, (title, part) in zip(grid[place], columns, strict=True):
-            _panel(axes, part[part["num_samples"].isna() | (part["num_samples"] == size)])
+            _panel(axes, part[part["num_samples"].isna() | (part["num_samples"] == size)], rules)
             axes.set_title(title if place == 0 else "")
         grid[place][0].set_ylabel(f"N = {style.number(size)}\naccuracy lost" if pd.notna(size) else "accuracy lost")
     for axes in grid[-1]:
         axes.set_xlabel("level of the rule")
-    style.legend(figure, order=[rule.replace("_", " ") for rule in LOOKS])
+    style.legend(figure, order=[rule.replace("_", " ") for rule in rules])
     records = _select.reported(suite, *names)
     records = records[records["method"].isin(frame["method"])]
-    style.footnote(
-        figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", "exact arms: the same in each row"
-    )
+    more = " · ".join(filter(None, ("exact arms: the same in each row · diverged: accuracy 0", alone)))
+    style.footnote(figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", more)
     return figure, frame[COLUMNS]
 
 
-def _panel(axes: Axes, part: pd.DataFrame) -> None:
+def looks(rules: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each of these rules, `fixed` first; those of the menu keep theirs in every picture."""
+    new = sorted({*menu.names("variances"), *rules} - set(LOOKS))
+    spare = {
+        rule: (style.SPARE[-1 - place % len(style.SPARE)], "vPX*hp<>"[place % 8]) for place, rule in enumerate(new)
+    }
+    present = set(rules)
+    return {rule: look for rule, look in (LOOKS | spare).items() if rule in present}
+
+
+def _panel(axes: Axes, part: pd.DataFrame, rules: dict[str, tuple[str, str]]) -> None:
     axes.set_xscale("log")
     axes.axhline(0, color=style.GREY, linewidth=0.8)
-    for place, (rule, (colour, marker)) in enumerate(LOOKS.items()):
+    for place, (rule, (colour, marker)) in enumerate(rules.items()):
         line = part[part["variance"] == rule].sort_values("noise_variance")
         if line.empty:
             continue
-        x = line["noise_variance"] * 1.12 ** (place - 1.5)  # aside, so that no bar hides another
+        x = line["noise_variance"] * 1.12 ** (place - (len(rules) - 1) / 2)  # aside, so that no bar hides another
         axes.plot(x, line["regret"], marker=marker, color=colour, label=rule.replace("_", " "))
         axes.vlines(x, line["low"], line["high"], color=colour, linewidth=1)
     style.ticks(axes, "x", sorted(part["noise_variance"].unique()))

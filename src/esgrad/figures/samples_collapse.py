@@ -2,6 +2,10 @@
 
 Colours are K; points of all stages, of raw and leave_one_out, lie in one panel. The unit is the law's N for cosine
 1/√2, at which the noise is as large as the gradient; the line is √(x/(1+x)), the law to leading order.
+
+MaxRL's batches are hollow, as they need not lie on it: the gradient they aim at, Σ∇log p, may be all but one example's
+that is hit rarely. Until it is, at N ≈ 1/p, the estimate is the others': the cosine rises in steps, on more than one
+scale of N, and where it is flat a small error of the law in cosine is a factor in N.
 """
 
 import numpy as np
@@ -19,7 +23,8 @@ COLUMNS = [
     *("num_draws", "num_samples", "predicted", "scaled_samples", "cosine"),
 ]
 VALUE = "cosine"
-SHAPINGS = ("raw", "leave_one_out")
+SHAPINGS = ("raw", "leave_one_out", "maxrl")
+HOLLOW = "maxrl"
 FARTHEST = 100.0  # times the unit, or a part of it, that is drawn
 MOST_EXAMPLES = 4  # of a stage and K that are drawn
 
@@ -63,10 +68,11 @@ def _points(measured: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axes: Axes, here: pd.DataFrame, column: str, dims: list[int]) -> None:
     axes.set_xscale("log")
-    for dim, points in here.groupby("logit_dim"):
+    for (hollow, dim), points in here.groupby([here["shaping"] == HOLLOW, "logit_dim"]):
         colour = style.sequential(0.9 * dims.index(dim) / max(len(dims) - 1, 1))
         look = {"color": colour, "marker": "osD^v<>pX"[dims.index(dim) % 9], "markersize": 3, "alpha": 0.6}
-        axes.plot(points[column], points["cosine"], linestyle="", **look, label=f"K = {style.number(dim)}")
+        face, words = ("none", f"K = {style.number(dim)}, MaxRL") if hollow else (colour, f"K = {style.number(dim)}")
+        axes.plot(points[column], points["cosine"], linestyle="", **look, markerfacecolor=face, label=words)
     axes.set_ylim(min(-0.1, here["cosine"].min()), 1.04)
 
 
@@ -82,7 +88,8 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
     draws = f"{most} draws" if fewest == most else f"{fewest} (largest K) to {most} draws"
     style.foot(
         figure,
-        f"n = {draws} a point, {frame['example'].nunique()} examples · data: {data} · model: {models}, trained by "
-        f"backprop, one seed; {stages} · shapings: raw, leave-one-out · point: mean over draws, no band · "
+        f"n = {draws} a point, {frame['example'].nunique()} examples or batches · data: {data} · model: {models}, trained by "
+        f"backprop, one seed; {stages} · shapings: raw, leave-one-out to ∇p; hollow: MaxRL to ∇log p, whose batches one "
+        "rare example may dominate · point: mean over draws, no band · "
         "line: √(x/(1+x)), nothing fitted",
     )

@@ -1,7 +1,9 @@
 """How large must N be, and how fast does that grow with K? N* against K, points measured, lines the law's.
 
-A column for each stage of a training, single examples above and a mini-batch below; a colour for each shaping, full
-points for the smallest cosine that was wanted, hollow ones for the largest.
+A column for each stage of a training, single examples above and mini-batches below; a colour for each shaping, full
+points for the smallest cosine that was wanted, hollow ones for the largest. A shaping is named with the gradient that
+its estimates are to point along, as N* for the one says nothing of the other's. The law's line is the same median as
+the points', and goes on where these are censored.
 """
 
 from typing import Any
@@ -20,8 +22,9 @@ TITLE = "How large must N be? Points are measured, lines are the law's"
 COLUMNS = [*samples_needed.COLUMNS, "dot"]
 VALUE = "dot"
 STAGES = {"level": "equal logits", "start": "at the start", "half": "half-way", "trained": "trained"}
-LEVELS = {"example": "per example", "batch": "per mini-batch"}
+LEVELS = {"example": "per example", "batch": "per batch"}
 COLOURS = {"raw": style.colour("lecture")}  # of a shaping; the others' are those of the methods named like them
+AIMS = {"maxrl": "∇log p"}  # of others ∇p; of single examples these point the same way
 LOWEST = 0.5  # N that the axis begins at
 MARKERS = {"raw": "s", "leave_one_out": "D", "maxrl": "v"}
 
@@ -47,7 +50,7 @@ def draw(suite: Suite) -> style.Drawing:
             _panel(axes, here, frame)
             axes.set_title(f"{STAGES[stage]}, {LEVELS[level]}", fontsize=8.5)
     _scales(grid, frame)
-    style.legend(figure, title="shaping, wanted cosine")
+    style.legend(figure, title="shaping to the gradient aimed at, wanted cosine")
     _foot(figure, frame)
     return figure, frame
 
@@ -69,12 +72,14 @@ def _panel(axes: Axes, here: pd.DataFrame, frame: pd.DataFrame) -> None:
             line = here[(here["shaping"] == shaping) & (here["cosine"] == cosine)].sort_values("logit_dim")
             least = cosine == frame["cosine"].min()
             look: dict[str, Any] = {"color": colour, "linestyle": "-" if least else (0, (4, 2))}
-            known = line[np.isfinite(line["predicted"])]
-            axes.plot(known["logit_dim"], known["predicted"], **look, linewidth=1)
+            known = line[np.isfinite(line["law"])]
+            axes.plot(known["logit_dim"], known["law"], **look, linewidth=1)
             face = {"markerfacecolor": colour if least else "white"}
-            label = f"{style.label(shaping)}, {style.number(cosine)}"
+            label = f"{style.label(shaping)} to {AIMS.get(shaping, '∇p')}, {style.number(cosine)}"
             dots: dict[str, Any] = {"color": colour, "marker": MARKERS[shaping], "linestyle": "", **face}
-            axes.plot(line["logit_dim"], line["dot"], **dots, label=label)
+            known = np.isfinite(line["estimate"])
+            axes.plot(line["logit_dim"].where(known), line["dot"].where(known), **dots, label=label)
+            axes.plot(line["logit_dim"].where(~known), line["dot"].where(~known), **dots, alpha=0.35)  # a bound
             for row in line.itertuples():
                 _bar(axes, row, colour)
     _guide(axes, frame, 1, "K")
@@ -100,7 +105,7 @@ def _guide(axes: Axes, frame: pd.DataFrame, slope: int, power: str) -> None:
 
 def _scales(grid: Any, frame: pd.DataFrame) -> None:
     dims = sorted(frame["logit_dim"].unique())
-    top = frame[["dot", "predicted"]].where(np.isfinite(frame[["dot", "predicted"]])).max(axis=None)
+    top = frame[["dot", "law"]].where(np.isfinite(frame[["dot", "law"]])).max(axis=None)
     for axes in grid.flat:
         style.ticks(axes, "x", style.decades(dims) or dims)
         axes.set_xlim(0.7 * dims[0], 3 * dims[-1])
@@ -119,11 +124,24 @@ def _scales(grid: Any, frame: pd.DataFrame) -> None:
 
 def _foot(figure: Figure, frame: pd.DataFrame) -> None:
     data, models = (", ".join(sorted(set(frame[word]) - {""})) or "none" for word in ("dataset", "model"))
-    batch = f", a batch of {frame['batch_size'].max()}" if frame["batch_size"].notna().any() else ""
+    counts, spans = [], []
+    for level, word in (("example", "examples"), ("batch", f"batches of {frame['batch_size'].max()}")):
+        here = frame[frame["level"] == level]
+        if len(here):
+            counts.append(f"{here['num_observations'].max()} {word}")
+            spans.append(_span(int(here["num_observations"].max()), word.split()[0]))
     style.foot(
         figure,
-        f"n = {frame['num_observations'].max()} examples{batch} · data: {data} · model: {models}, trained by backprop, "
-        f"one seed · t = {style.number(frame['noise_variance'].iloc[0])} · N*: where the mean cosine to the exact "
-        "gradient reaches the wanted one · bar: 95 % interval of the median over examples, of a batch the two N that "
-        "N* lies between; arrow: N* is above · lines: median of the law's N*, nothing fitted",
+        f"n = {', '.join(counts)} · data: {data} · model: {models}, trained by backprop, one seed, so one network for "
+        f"each K · t = {style.number(frame['noise_variance'].iloc[0])} · N*: where the mean cosine to the exact "
+        f"gradient reaches the wanted one · point: median; bar: {'; '.join(spans)}; arrow: open above; pale: a bound · lines: the "
+        "same median of the law's N*, nothing fitted",
     )
+
+
+def _span(count: int, word: str) -> str:
+    """What a bar says of n, and how surely."""
+    if count == 1:
+        return f"the grid's cells around the crossings of one of the {word}"
+    covered = samples_needed.coverage(count)
+    return f"interval of the median over {word}, {100 * covered:.0f} % with n = {count}, whole cells of the grid of N"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from esgrad import style
 from esgrad.figures import _select
-from esgrad.figures.regret import LOOKS
+from esgrad.figures.regret import looks
 from esgrad.suite import Suite
 
 TITLE = "Does the network undo the scale of the noise?"
@@ -79,7 +79,7 @@ def _panel(axes: Axes, part: pd.DataFrame, levels: list[float]) -> None:
         share = 0.85 * levels.index(level) / max(len(levels) - 1, 1)
         look = {"color": style.sequential(share), "marker": "osD^v"[levels.index(level) % 5]}
         _line(axes, line, look | {"label": f"t = {style.number(float(level))}"})
-    for rule, (colour, _) in LOOKS.items():
+    for rule, (colour, _) in looks(part["variance"]).items():
         lines = part[part["variance"] == rule]
         if rule != "fixed" and not lines.empty:
             words = f"{rule.replace('_', ' ')}, level {style.number(lines['noise_variance'].iloc[0])}"

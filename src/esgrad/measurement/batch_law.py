@@ -16,20 +16,23 @@ small, by up to 0.1, where a rare hit on one example outweighs the others: over 
 """
 
 from collections.abc import Callable
-from math import sqrt
+from functools import cache
+from math import exp, inf, log
 from typing import NamedTuple
 
 import torch
+from scipy import optimize
 from torch import Tensor
 
 from esgrad import theory
 from esgrad.measurement.checkpoints import Checkpoint
 from esgrad.measurement.pushed import Pushed
 from esgrad.theory.binomial import TINY
-from esgrad.theory.cosine import DIRECTIONS, MOMENTS, expected_cosine
+from esgrad.theory.cosine import DIRECTIONS, FEWEST, MOMENTS, expected_cosine
 from esgrad.theory.example import Place
 
-LEAST, MOST = 2.0, 1e15
+MOST = 1e15
+SMALLEST = 1e-12  # cos² and 1 − cos² below that count as that
 ALL = slice(0, None)
 
 
@@ -85,15 +88,25 @@ class BatchLaw:
     def samples_needed(
         self, noise: str, shaping: str, cosine: float, aim: Aim, mean: Callable[[float], Tensor]
     ) -> float:
-        """The N, a real number from 2 up, from which E cos is `cosine`; inf beyond MOST. `mean` is that of an N."""
-        low, high = LEAST, MOST
-        if self.cosine(noise, shaping, high, aim, mean(high)) < cosine:
-            return torch.inf
-        for _ in range(40):
-            middle = sqrt(low * high)
-            enough = self.cosine(noise, shaping, middle, aim, mean(middle)) >= cosine
-            low, high = (low, middle) if enough else (middle, high)
-        return high
+        """The N, a real number from the fewest up, at which E cos is `cosine`; inf beyond MOST. `mean` is that of an N.
+
+        The log odds of cos² are nearly a line of slope 1 in log N: steps along it until it is crossed, then brentq.
+        """
+        aimed = _log_odds(cosine)
+
+        @cache
+        def excess(log_n: float) -> float:
+            return _log_odds(self.cosine(noise, shaping, exp(log_n), aim, mean(exp(log_n)))) - aimed
+
+        low = log(FEWEST[DIRECTIONS[noise, shaping]])
+        while excess(low) < 0:
+            high = min(low + max(-1.1 * excess(low), 0.5), log(MOST))
+            if excess(high) >= 0:
+                return exp(optimize.brentq(excess, low, high, xtol=1e-7))
+            if high == log(MOST):
+                return inf
+            low = high
+        return exp(low)
 
     def _push(self, gradients: Tensor, batch: slice) -> Tensor:
         """The sum over a batch, [d]."""
@@ -106,3 +119,8 @@ class BatchLaw:
         weight, _, along, across = MOMENTS[DIRECTIONS[noise, shaping]](self.pushed.place, n)
         heard = weight.masked_fill(~(along + across).isfinite(), 0.0).sum(0).clamp(max=1.0)
         return -torch.expm1(torch.log1p(-heard[batch]).sum()).clamp(max=-TINY)
+
+
+def _log_odds(cosine: float) -> float:
+    square = min(max(cosine, 0.0) ** 2, 1 - SMALLEST)
+    return log(max(square, SMALLEST) / (1 - square))

@@ -29,6 +29,7 @@ At N*(1/√2) the noise is as large as the gradient: the scale on which all curv
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import ceil, nan, sqrt
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ from torch import Tensor
 
 from esgrad import menu, theory
 from esgrad.kernels import hits
-from esgrad.measurement.batch_law import BatchLaw
+from esgrad.measurement.batch_law import Aim, BatchLaw
 from esgrad.measurement.brackets import bracket, first, grid
 from esgrad.measurement.checkpoints import Checkpoint
 from esgrad.measurement.specifications import SAMPLED
@@ -55,7 +56,7 @@ PASSES = {
 }
 """Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
 
-DRAWS = {"example": (1, 1000), "batch": (2, 125)}
+DRAWS = {"example": (1, 1000), "batch": (1, 125)}
 """D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as
 1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
 BATCHES = 4  # of a network, or as many as it has examples for: one that is censored does not silence the others
@@ -80,10 +81,10 @@ def measure(
     """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
 
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
-    batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D per example at K ≥ 1,000, otherwise as DRAWS
-    says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core draws a billion
-    in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, for a cosine outside (0, 1) and for
-    more draws or logits than the streams have room for.
+    batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D per example at K ≥ 1,000,
+    otherwise as DRAWS says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core
+    draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, for a cosine outside
+    (0, 1) and for more draws or logits than the streams have room for.
     """
     if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
         raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
@@ -134,39 +135,55 @@ def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
 
 
 def _batches(checkpoint: Checkpoint, batch_size: int, t: float) -> _Things:
-    """The first examples of a checkpoint in batches of B."""
+    """The first examples of a checkpoint in batches of B, each with its law and its exact gradients."""
     count = max(1, min(BATCHES, len(checkpoint.targets) // batch_size))
     checkpoint = checkpoint.few(count * batch_size)
-    batches = [slice(i * batch_size, (i + 1) * batch_size) for i in range(count)]
-    law = BatchLaw(checkpoint, t, pairs=False)
-    p = law.pushed.place.probability
-    exact = {"log_smoothed": law.pushed.log_gradient, "smoothed": p[:, None] * law.pushed.log_gradient}
-    aims = {arm: [law.aim(gradients, batch) for batch in batches] for arm, gradients in exact.items()}
-
-    def arm(shaping: str) -> str:
-        return _expects(shaping, p, first(shaping))[0]
+    batches = [_Batch(_part(checkpoint, slice(i * batch_size, (i + 1) * batch_size)), t) for i in range(count)]
 
     def cosines(shaping: str, estimates: Tensor) -> Tensor:
-        return torch.stack(
-            [
-                _cosine(checkpoint.push(estimates[:, aim.batch], aim.batch.start).double(), aim.direction)
-                for aim in aims[arm(shaping)]
-            ],
-            1,
-        )
+        parts = zip(batches, estimates.split(batch_size, 1), strict=True)
+        return torch.stack([batch.cosines(shaping, part) for batch, part in parts], 1)
 
     def needed(shaping: str, cosine: float) -> list[float]:
-        def mean(num_samples: float) -> Tensor:
-            name, factors = _expects(shaping, p, num_samples)
-            return factors[:, None] * exact[name]
-
-        return [law.samples_needed(NOISE, shaping, cosine, aim, mean) for aim in aims[arm(shaping)]]
+        return [batch.needed(shaping, cosine) for batch in batches]
 
     facts = [
-        {"batch_size": batch_size, "example": i, "probability": float(p[batch].mean())}
+        {"batch_size": batch_size, "example": i, "probability": float(batch.probability.mean())}
         for i, batch in enumerate(batches)
     ]
     return _Things("batch", checkpoint.logits, checkpoint.targets, facts, cosines, needed)
+
+
+def _part(checkpoint: Checkpoint, here: slice) -> Checkpoint:
+    return replace(checkpoint, images=checkpoint.images[here], targets=checkpoint.targets[here])
+
+
+class _Batch:
+    """All examples of a checkpoint as a batch."""
+
+    def __init__(self, checkpoint: Checkpoint, t: float) -> None:
+        self.law = BatchLaw(checkpoint, t, pairs=False)
+        self.probability = self.law.pushed.place.probability
+        log_gradient = self.law.pushed.log_gradient
+        self.exact = {"log_smoothed": log_gradient, "smoothed": self.probability[:, None] * log_gradient}
+        self.aims = {arm: self.law.aim(gradients) for arm, gradients in self.exact.items()}
+
+    def aim(self, shaping: str) -> Aim:
+        """Along Σ∇log p for MaxRL's weights, along Σ∇p for others."""
+        return self.aims[_expects(shaping, self.probability, first(shaping))[0]]
+
+    def cosines(self, shaping: str, estimates: Tensor) -> Tensor:
+        """[D], of estimates [D, B, K]."""
+        return _cosine(self.law.checkpoint.push(estimates).double(), self.aim(shaping).direction)
+
+    def needed(self, shaping: str, cosine: float) -> float:
+        """N*, by the law."""
+
+        def mean(num_samples: float) -> Tensor:
+            name, factors = _expects(shaping, self.probability, num_samples)
+            return factors[:, None] * self.exact[name]
+
+        return self.law.samples_needed(NOISE, shaping, cosine, self.aim(shaping), mean)
 
 
 def _expects(shaping: str, probability: Tensor, num_samples: float) -> tuple[str, Tensor]:

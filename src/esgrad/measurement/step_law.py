@@ -7,43 +7,71 @@ A step of backprop's at which a method's relative noise is x (`esgrad.measuremen
 
 with log (1 + x)/(1 + x₀) interpolated in log(1 + step) between the checkpoints: each stretch of the way counts by the
 steps that backprop spends on it. The law is made for one loss, small steps, the same curvature in all directions, and
-SGD at the best rate for each noise; the ladder's runs are Adam's at one rate, and some climb another objective: where
-it fails, more than noise has changed.
+SGD at the best rate for each noise; the ladder's runs are Adam's, at one rate or the best of a few, and some climb
+another objective: where it fails, more than noise has changed, be it that the one rate suits a rung less.
+
+The noise is measured, with standard errors e and e₀. The interval moves every checkpoint to the same side by 1.96
+standard errors of its log ratio, the root of (e/(1 + x))² + (e₀/(1 + x₀))²: at least 95 % however the errors of one
+network go with those of the next (all are measured on the same mini-batches).
 """
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
 
-from esgrad.statistics import Interval
+from esgrad.statistics import CONFIDENCE, NOTHING, Interval
 
-MARGIN, ACCURACY_MARGIN = 1.25, 0.02  # a quarter of the steps, two points: what ten seeds of digits can tell
+MARGIN, ACCURACY_MARGIN = 1.25, 0.02
+"""How much steps and final accuracy of a control may differ from its twin's and be `alike`: a quarter of the steps, two
+points. They were not derived from a use: they are what ten seeds of digits can tell. Fewer seeds, or runs that scatter
+more, leave `cannot decide` where more would say `alike`."""
 
 
-def predicted_steps(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) -> float:
-    """How many times backprop's steps the noise asks for; frames with `step` and `relative_noise`, of a cell and of
-    backprop; `steps` are backprop's. NaN where no noise is known at a checkpoint on the way."""
+def predicted_steps(noise: pd.DataFrame, reference: pd.DataFrame, steps: float) -> Interval:
+    """How many times backprop's steps the noise asks for, with its 95 % interval (see the module).
+
+    Frames with `step`, `relative_noise` and `error`, of a cell and of backprop; `steps` are backprop's. NaN where no
+    noise is known at a checkpoint on the way.
+    """
     both = noise.merge(reference, on="step", suffixes=("", "_reference")).sort_values("step")
     if both.empty or not np.isfinite(steps):
-        return np.nan
+        return NOTHING
     at = both["step"].to_numpy(dtype=float)
-    log_ratio = (np.log1p(both["relative_noise"]) - np.log1p(both["relative_noise_reference"])).to_numpy(dtype=float)
     on_the_way = at <= max(at[0], at[at >= steps].min(initial=np.inf)) if (at >= steps).any() else at >= 0
-    if np.isnan(log_ratio[on_the_way]).any():
-        return np.nan
-    walked = np.arange(max(1, round(steps)))
-    return float(np.exp(np.interp(np.log1p(walked), np.log1p(at[on_the_way]), log_ratio[on_the_way])).mean())
+    own, error = _log_noise(both[on_the_way], "")
+    other, other_error = _log_noise(both[on_the_way], "_reference")
+    half = stats.norm.isf((1 - CONFIDENCE) / 2) * np.hypot(error, other_error)
+    walked, at = np.log1p(np.arange(max(1, round(steps)))), np.log1p(at[on_the_way])
+    if np.isnan(own - other).any():
+        return NOTHING
+    ends = (own - other + side * half for side in (0, -1, 1))
+    return Interval(*(float(np.exp(np.interp(walked, at, log_ratio)).mean()) for log_ratio in ends))
 
 
-def verdict(ratio: Interval, expected: float) -> str:
-    """What an interval says of a prediction: `slower`, `faster`, or `not contradicted` where it holds it.
+def quotient(above: Interval, below: Interval) -> Interval:
+    """One prediction over another, their errors on the log scale added as squares.
 
-    `cannot decide` where it holds everything, and nothing where one of them is not known.
+    Backprop's own error, which both have and which falls out of the quotient, is counted in both: the interval is
+    rather too wide.
     """
-    if np.isnan([expected, ratio.low]).any():
+    ratio, (up, down) = above.estimate / below.estimate, np.log([above, below])
+    low = np.hypot(up[0] - up[1], down[2] - down[0])
+    high = np.hypot(up[2] - up[0], down[0] - down[1])
+    return Interval(float(ratio), float(ratio * np.exp(-low)), float(ratio * np.exp(high)))
+
+
+def verdict(ratio: Interval, expected: Interval) -> str:
+    """What an interval says of a prediction: `slower` or `faster` where the two have nothing in common.
+
+    Else `not contradicted`, which says as much as the intervals are narrow; `cannot decide` where the measured one
+    holds everything, and nothing where one of them is not known.
+    """
+    if np.isnan([*expected, ratio.low]).any():
         return ""
     if ratio.low == 0 and np.isinf(ratio.high):
         return "cannot decide"
-    return "slower" if ratio.low > expected else "faster" if ratio.high < expected else "not contradicted"
+    return "slower" if ratio.low > expected.high else "faster" if ratio.high < expected.low else "not contradicted"
 
 
 def verdict_on_control(ratio: Interval, difference: Interval) -> str:
@@ -67,3 +95,9 @@ def _alike(interval: Interval, margin: float) -> bool | None:
     if -margin <= interval.low and interval.high <= margin:
         return True
     return None if interval.low <= 0 <= interval.high else False
+
+
+def _log_noise(frame: pd.DataFrame, of: str) -> tuple[NDArray, NDArray]:
+    """log(1 + x) and its standard error at each checkpoint."""
+    factor = 1 + frame[f"relative_noise{of}"].to_numpy(dtype=float)
+    return np.log(factor), frame[f"error{of}"].to_numpy(dtype=float) / factor

@@ -20,6 +20,12 @@ from esgrad.theory.variance import MIRRORED, WEIGHTS
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""
 SCANNED = 8_000  # logits looked at for each t
+OBJECTIVES = {
+    "log p": ("maxrl", "success"),
+    "p": ("raw", "leave_one_out", "centered_ranks"),
+    "arcsin √p": ("z_score",),
+}
+"""What shapings ascend with many samples of 0/1 fitness, in the order in which a price prefers them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class Estimator:
                 f"no law is known for {self.noise} × {self.shaping} at the logits; known: "
                 + ", ".join(" × ".join(pair) for pair in known)
             )
+
+    @property
+    def objective(self) -> str:
+        """What it ascends with many samples, a key of OBJECTIVES; the steps to a target differ between them."""
+        return next(objective for objective, shapings in OBJECTIVES.items() if self.shaping in shapings)
 
     def allowed(self, num_samples: int, dimension: int) -> int:
         """The smallest N from `num_samples` on that noise and shaping do not refuse."""
@@ -71,7 +82,7 @@ class Estimator:
 
         Infinite where all |E g|² are too small for a float64.
         """
-        mean = float((self._mean_factor(place, num_samples).square() * place.log_gradient_square).sum())
+        mean = float((self.mean_share(place, num_samples).square() * place.log_gradient_square).sum())
         return float(self.variance(place, num_samples).sum()) / mean if mean > 0 else math.inf
 
     def num_samples(self, place: Place, cosine: float) -> int | None:
@@ -101,7 +112,7 @@ class Estimator:
             variance = 2 * theory.gradient_variance("mirrored", "raw", place, 2)
         return (variance / square).nan_to_num(torch.inf, torch.inf)
 
-    def _mean_factor(self, place: Place, num_samples: int) -> Tensor:
+    def mean_share(self, place: Place, num_samples: int) -> Tensor:
         """What ∇log p is multiplied by in the mean of the estimate, [...]: E[r w₁ − (N−r) w₀ p/(1−p)]."""
         if self.noise == "mirrored":
             count = torch.tensor(float(num_samples), dtype=torch.float64)
@@ -137,14 +148,19 @@ def scan(logits: Tensor, targets: Tensor) -> list[tuple[float, Place]]:
     """Logits [B, K] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
 
     The spread is the root mean square of the standard deviation of an example's logits; where it is 0, every t is the
-    same and there is nothing to scan. Of many examples some, evenly spaced, stand for all.
+    same and there is nothing to scan. Of many examples some stand for all.
     """
     spread = float(logits.double().var(-1, correction=0).mean())
     if not spread > 0:
         return []
-    step = -(-len(logits) // max(8, SCANNED // logits.shape[1]))
+    some = drawn(len(logits), max(8, SCANNED // logits.shape[1]))
     tried = [float(f"{spread * 10 ** (quarter / 4):.2g}") for quarter in range(-8, 13)]
-    return [(variance, theory.place(logits[::step], targets[::step], variance)) for variance in tried]
+    return [(variance, theory.place(logits[some], targets[some], variance)) for variance in tried]
+
+
+def drawn(count: int, most: int) -> Tensor:
+    """Places of at most so many of the examples, always the same, at random: files have their classes in turn."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def best_variance(of: Estimator, scanned: list[tuple[float, Place]], cosine: float) -> float:

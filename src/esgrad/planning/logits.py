@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from esgrad import theory
-from esgrad.planning.estimator import MOST, Estimator, best_variance, scan, with_laws
+from esgrad.planning.estimator import MOST, OBJECTIVES, Estimator, best_variance, drawn, scan, with_laws
 from esgrad.planning.price import Price, Terms, cheapest, price
 from esgrad.theory.example import Place
 
 COSINE, NOISE, SHAPING, VARIANCE = 0.5, "independent", "raw", 1.0
 """Defaults; noise and shaping are the lecture's."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MOST_COSINE = 0.9999
+"""The laws' integrals have an error below 1e-6: 6 % of what this lacks of 1."""
+MOST_EXAMPLES, MOST_LOGITS = 1000, 10**6
+"""So many examples, and logits in all, stand for the rest: N takes seconds, and is within 1/√1000 of their spread."""
 DOUBT = 2.0
 """A price is also given for a B_data so many times smaller and larger than assumed."""
 
@@ -31,11 +35,19 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class LogitsPlan:
-    """K equal logits, or logits [B, K] with targets [B], and what is planned there."""
+    """K equal logits, or logits [E, K] with targets [E] of some of B examples, and what is planned there."""
 
     num_logits: int
     logits: Tensor | None = None
     targets: Tensor | None = None
+    num_examples: int = 0
+
+    @classmethod
+    def of(cls, logits: Tensor, targets: Tensor) -> "LogitsPlan":
+        """The plan of logits [B, K] with targets [B]; of many examples some, drawn at random, stand for all."""
+        count, num_logits = logits.shape
+        some = drawn(count, max(8, min(MOST_EXAMPLES, MOST_LOGITS // num_logits)))
+        return cls(num_logits, logits[some], targets[some], count)
 
     def answer(
         self,
@@ -45,21 +57,15 @@ class LogitsPlan:
         cosine: float | None,
         num_samples: int | None,
     ) -> dict[str, Any]:
-        """N for the cosine, or the cosine of N; for real logits each example's, and the t that takes fewest samples."""
+        """N for the cosine, or the cosine of N; for real logits each example's, and what another t would take."""
         of, t = Estimator(_or(noise, NOISE), _or(shaping, SHAPING)), _or(variance, VARIANCE)
         if num_samples is not None:
             return self._bought(of, t, num_samples)
-        goal = _or(cosine, COSINE)
-        better = self._better(of, t, goal)
+        goal = _goal(cosine)
         count = of.num_samples(self._place(t), goal)
         if count is None:
-            best = better.get("best_num_samples")
-            would_do = f"noise_variance {better['best_noise_variance']:g}" if best else "a smaller cosine"
-            raise ValueError(
-                f"no N up to {MOST:.0e} gives {of.noise} × {of.shaping} a mean cosine of {goal:g} here at "
-                f"noise_variance {t:g}: {would_do} would do"
-            )
-        return self._bought(of, t, count) | better
+            raise ValueError(self._out_of_reach(of, t, goal))
+        return self._bought(of, t, count) | self._examples(of, t, goal)
 
     def priced(
         self,
@@ -70,20 +76,17 @@ class LogitsPlan:
         cosine: float | None,
         num_samples: int | None,
     ) -> dict[str, Any]:
-        """The cheapest training: its N, B, shaping and t where they are not given, its price and how sure that is."""
-        pairs = [pair for pair in with_laws() if noise in (None, pair[0]) and shaping in (None, pair[1])]
-        tried = [Estimator(*pair) for pair in pairs or [(_or(noise, NOISE), _or(shaping, SHAPING))]]
+        """The cheapest training: its N, B and shaping where they are not given, its price and how sure that is."""
+        if cosine is not None:
+            _goal(cosine)
+        tried = _of_one_objective(noise, shaping)
+        t = _or(variance, VARIANCE)
         given = {"noise": noise, "shaping": shaping, "noise_variance": variance, "batch_size": terms.batch_size}
         given["num_samples"] = num_samples if cosine is None else cosine
-        made = (self._option(terms, of, variance, cosine, num_samples) for of in tried)
+        made = (self._option(terms, of, t, cosine, num_samples) for of in tried)
         options = [option for option in made if option is not None]
         if not options:
-            asked = "noise that moves no example" if num_samples is None else f"num_samples {num_samples}"
-            asked = asked if cosine is None else f"a cosine of {cosine}"
-            words = ", ".join(f"{of.noise} × {of.shaping}" for of in tried)
-            raise ValueError(
-                f"{asked} has no price with {words}: a larger t, another N (even if mirrored) or a smaller cosine would"
-            )
+            raise ValueError(self._no_price(tried, t, cosine, num_samples))
         best = min(options, key=lambda option: option.price.price)
         answer = self._bought(best.estimator, best.variance, best.price.num_samples)
         rho = answer["relative_variance"]
@@ -95,6 +98,7 @@ class LogitsPlan:
         return (
             answer
             | best.price._asdict()
+            | {"objective": best.estimator.objective, "objective_share": self._share(best)}
             | {"price_low": low, "price_high": high, "num_samples_within_tenth": best.flat}
             | {name: value for name, value in terms._asdict().items() if name != "batch_size"}
             | {"chosen": [name for name, value in given.items() if value is None]}
@@ -135,32 +139,58 @@ class LogitsPlan:
         if self.logits is None:
             return found
         each = of.cosine_each(place, num_samples)
-        return found | {"num_examples": len(self.logits), "cosine_quantiles": _quantiles(each)}
-
-    def _better(self, of: Estimator, variance: float, cosine: float) -> dict[str, Any]:
-        """Of real logits: N of each example, and the t that takes fewest samples, with its N."""
-        if self.logits is None:
-            return {}
-        each = of.num_samples_each(self._place(variance), cosine)
-        best = self._best_variance(of, cosine)
-        return {
-            "num_samples_quantiles": _quantiles(each),
-            "best_noise_variance": best,
-            "best_num_samples": of.num_samples(self._place(best), cosine),
+        return found | {
+            "num_examples": self.num_examples,
+            "num_examples_used": len(each),
+            "cosine_quantiles": _quantiles(each),
         }
 
-    def _best_variance(self, of: Estimator, cosine: float) -> float:
-        return best_variance(of, self._scanned, cosine) if self._scanned else VARIANCE
+    def _examples(self, of: Estimator, variance: float, cosine: float) -> dict[str, Any]:
+        """Of real logits: N of each example, and of a scan the t that takes fewest samples, with its N and the ends."""
+        if self.logits is None or self.targets is None:
+            return {}
+        each = [
+            of.allowed(ceil(count * (1 - 1e-8)), self.num_logits) if count <= MOST else torch.inf
+            for count in of.num_samples_each(self._place(variance), cosine).tolist()
+        ]
+        shares = _quantiles(torch.tensor(each, dtype=torch.float64)).items()
+        quantiles = {share: None if count is None else int(count) for share, count in shares}
+        scanned = scan(self.logits, self.targets)
+        best = best_variance(of, scanned, cosine) if scanned else None
+        return {
+            "num_samples_quantiles": quantiles,
+            "best_noise_variance": best,
+            "best_num_samples": None if best is None else of.num_samples(self._place(best), cosine),
+            "noise_variance_scanned": [scanned[0][0], scanned[-1][0]] if scanned else None,
+        }
 
-    @cached_property
-    def _scanned(self) -> list[tuple[float, Place]]:
-        return [] if self.logits is None or self.targets is None else scan(self.logits, self.targets)
+    def _share(self, option: Option) -> float | None:
+        """The mean over the examples of what the mean estimate is of ∇log p; None where another gradient is meant."""
+        if option.estimator.objective != "log p":
+            return None
+        return float(option.estimator.mean_share(self._place(option.variance), option.price.num_samples).mean())
+
+    def _out_of_reach(self, of: Estimator, variance: float, cosine: float) -> str:
+        most = of.cosine(self._place(variance), of.allowed(MOST, self.num_logits))
+        would_do = f"less than {most:.2g}" if most > 0.01 else "less confident logits"
+        return (
+            f"no N up to {MOST:.0e} gives {of.noise} × {of.shaping} a mean cosine of {cosine!r} here at noise_variance"
+            f" {variance:g}: {would_do} would do"
+        )
+
+    def _no_price(self, tried: list[Estimator], variance: float, cosine: float | None, num_samples: int | None) -> str:
+        words = ", ".join(f"{of.noise} × {of.shaping}" for of in tried)
+        reasons = [of.refuses(num_samples, self.num_logits) for of in tried] if num_samples is not None else [None]
+        if reasons[0] and all(reasons):
+            return f"num_samples {num_samples} has no price with {words}: {reasons[0]}"
+        if cosine is not None:
+            return self._out_of_reach(tried[0], variance, cosine)
+        return f"no example moves at noise_variance {variance:g}, so {words} has no price: less confident logits would"
 
     def _option(
-        self, terms: Terms, of: Estimator, variance: float | None, cosine: float | None, num_samples: int | None
+        self, terms: Terms, of: Estimator, variance: float, cosine: float | None, num_samples: int | None
     ) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
-        variance = self._best_variance(of, _or(cosine, COSINE)) if variance is None else variance
         place = self._place(variance)
         if cosine is None and num_samples is None:
             found, flat = cheapest(
@@ -174,6 +204,22 @@ class LogitsPlan:
             return None
         found = price(terms, count, of.relative_variance(place, count))
         return Option(of, variance, found, None) if isfinite(found.price) else None
+
+
+def _of_one_objective(noise: str | None, shaping: str | None) -> list[Estimator]:
+    """The estimators that fit and have a law, all of one objective: S_min is its own, so prices compare only there."""
+    tried = [Estimator(*pair) for pair in with_laws() if noise in (None, pair[0]) and shaping in (None, pair[1])] or [
+        Estimator(_or(noise, NOISE), _or(shaping, SHAPING))
+    ]
+    objective = min((of.objective for of in tried), key=list(OBJECTIVES).index)
+    return [of for of in tried if of.objective == objective]
+
+
+def _goal(cosine: float | None) -> float:
+    """The cosine asked for; ValueError where the laws cannot tell it from 1."""
+    if cosine is not None and cosine > MOST_COSINE:
+        raise ValueError(f"cosine {cosine!r} is nearer to 1 than the laws have digits for: {MOST_COSINE} would do")
+    return _or(cosine, COSINE)
 
 
 def _alternative(option: Option) -> dict[str, Any]:

@@ -23,6 +23,7 @@ PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.00
 """Defaults; t enters no law at the parameters, and is small, as the fitness is taken as linear."""
 RANKS = {"raw": 1.0, "centered_ranks": theory.RANK_FACTOR}
 """Shapings with a law at the parameters, and what they leave of the directions n."""
+EXAMPLE = "`esgrad plan --logit-dim 10 --query-cost 1 --forward-cost 50`"
 MOST_LOGITS, MOST_PARAMETERS, MOST_EXAMPLES = 10**9, 10**15, 10**12
 
 
@@ -57,8 +58,10 @@ def plan(
             t, nor at the parameters, where the fitness is taken as linear: 0.001.
         batch_size: B; only a price depends on it.
         query_cost, forward_cost: prices of one query and of one example's forward and backward pass, in any unit:
-            what is not given of N, B, shaping, noise and t is then chosen: N, shaping and noise of least price to a
-            target, B where steps and price are twice the least there are, t the best for one step.
+            what is not given of N, B, shaping and noise is then chosen: N, shaping and noise of least price to a
+            target, B where steps and price are twice the least there are. Only shapings of one objective are
+            compared, as S_min is the objective's own: log p (maxrl, success) unless shaping or noise says otherwise,
+            since ∇p vanishes on confidently wrong examples.
         min_steps, data_noise_scale: S_min and B_data of arXiv 1812.06162, the steps that the exact gradient of all the
             data takes to the target, and the batch at which the data's noise is as large as the gradient. 1,000 and
             100 unless said otherwise: assumptions, printed with the price, never hidden.
@@ -66,7 +69,8 @@ def plan(
     Returns:
         Plain numbers, words and lists, as `esgrad plan --json` prints them: num_samples, cosine, rms_cosine (√E cos²),
         gradient_variance (tr Var g, the mean over the examples, in `gradient_variance_unit`), relative_variance
-        (in units of the squared mean estimate), noise, shaping, noise_variance, space and what else is known.
+        (in units of the squared mean estimate), noise, shaping, noise_variance, space and what else is known. Of more
+        than 1,000 examples or 10⁶ logits some, always the same, stand for all: num_examples_used.
 
     Raises:
         ValueError: for none or several of the three problems or of the first two questions, a number out of range,
@@ -80,18 +84,18 @@ def plan(
     num_samples = _whole("num_samples", num_samples, 1, MOST)
     batch_size = _whole("batch_size", batch_size, 1, MOST_EXAMPLES)
     noise_variance = _positive("noise_variance", noise_variance)
-    terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
     if problem == "parameters":
-        if terms is not None:
-            raise ValueError("no law of the price is known for noise at the parameters: logit_dim or logits would do")
+        if any(value is not None for value in (query_cost, forward_cost, min_steps, data_noise_scale)):
+            raise ValueError(f"no law of a price is known for noise at the parameters: {EXAMPLE} would do")
         answer = _at_parameters(int(parameters or 0), noise, shaping, cosine, num_samples)
         variance = PARAMETER_VARIANCE if noise_variance is None else noise_variance
         return answer | {"noise_variance": variance, "batch_size": batch_size}
+    terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
     if problem == "logit_dim":
         at = LogitsPlan(int(logit_dim or 0))
     else:
         logits, targets = _checked(logits, targets, VARIANCE if noise_variance is None else noise_variance)
-        at = LogitsPlan(logits.shape[1], logits, targets)
+        at = LogitsPlan.of(logits, targets)
     if terms is not None:
         return at.priced(terms, noise, shaping, noise_variance, cosine, num_samples)
     return at.answer(noise, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
@@ -119,7 +123,9 @@ def _problem(logit_dim: Any, logits: Any, targets: Any, parameters: Any) -> str:
         raise ValueError(f"{given[0]} came alone: logits [B, K] and targets [B] are needed together")
     if given not in (["logit_dim"], ["logits", "targets"], ["parameters"]):
         found = " and ".join(given) if given else "none of them"
-        raise ValueError(f"one problem is needed, logit_dim, logits with targets, or parameters: got {found}")
+        raise ValueError(
+            f"one problem is needed, logit_dim, logits with targets, or parameters: got {found}; {EXAMPLE} would do"
+        )
     _whole("logit_dim", logit_dim, 2, MOST_LOGITS)
     _whole("parameters", parameters, 2, MOST_PARAMETERS)
     return given[0]
@@ -144,13 +150,18 @@ def _terms(query: Any, forward: Any, steps: Any, scale: Any, batch_size: int | N
 
 def _checked(logits: Any, targets: Any, variance: float) -> tuple[Tensor, Tensor]:
     """Logits [B, K] and targets [B] as tensors, with the errors of `esgrad.exact_gradient`."""
-    logits, targets = (_tensor(each) if isinstance(each, np.ndarray) else each for each in (logits, targets))
+    logits, targets = (
+        _tensor(name, each) if isinstance(each, np.ndarray) else each
+        for name, each in (("logits", logits), ("targets", targets))
+    )
     gradients.exact_gradient(logits, targets, variance)
     return logits.detach().cpu(), targets.cpu().long()
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def _tensor(name: str, values: np.ndarray) -> Tensor:
     """A tensor whatever the width and byte order of the numbers; only whole numbers stay whole."""
+    if values.dtype.kind == "u" and values.size and (largest := int(values.max())) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} lie far below 2⁶³, but one is {largest}: a class is a whole number from 0 to K − 1")
     wide = {"f": np.float64, "i": np.int64, "u": np.int64}.get(values.dtype.kind, values.dtype)
     return torch.from_numpy(np.array(values, dtype=wide))
 

@@ -22,7 +22,7 @@ DATA_NOISE_SCALE = 100.0
 NEAR = 1.1  # a price that much above the least counts as flat
 DENSE = 1.05  # from an N looked at to the next
 FAR = 4.0  # a price so many times the least ends the search
-FARTHEST = 1e12
+FARTHEST = 1e15  # the largest N looked at
 
 
 class Terms(NamedTuple):
@@ -61,7 +61,10 @@ def price(terms: Terms, num_samples: int, relative_variance: float) -> Price:
 def cheapest(
     terms: Terms, relative_variance: Callable[[int], float], allowed: Callable[[int], int]
 ) -> tuple[Price, tuple[int, int]]:
-    """The training of least price over the N that are allowed, and the ends of the N within a tenth of it."""
+    """The training of least price over the N that are allowed, and the ends of the N within a tenth of it.
+
+    ValueError where N up to FARTHEST do not show the least.
+    """
     looked: dict[int, Price] = {}
 
     def at(num_samples: int) -> float:
@@ -77,6 +80,12 @@ def cheapest(
         if here > FAR * least:
             break
         place = max(place + 1, place * DENSE)
+    else:
+        if least < math.inf:
+            raise ValueError(
+                f"query_cost {terms.query_cost:g} is so small beside forward_cost {terms.forward_cost:g} that N up to"
+                f" {FARTHEST:.0e} hardly costs, where the search ends: a larger query_cost, or num_samples, would do"
+            )
     best = min(looked, key=lambda count: looked[count].price)
     low, high = int(best / DENSE) - 1, int(best * DENSE) + 1
     while high - low > 2:  # thirds: the price falls, then rises

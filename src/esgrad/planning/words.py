@@ -9,12 +9,16 @@ LAWS = {
     "parameters": "cos² ~ Beta(n/2, (d − 1)/2) for n = N/2 mirrored pairs, exact where the fitness is linear",
 }
 
-FORGIVES = "a whole training forgives almost any fixed t, its rate tuned"
+HALF = 0.5
+FORGIVES = "a whole training forgives almost any fixed t that is not small, its rate tuned"
 
 
 def lines(answer: dict[str, Any]) -> list[str]:
     """What `esgrad.plan` returned, as lines of `word   sentence`."""
-    rows = [("answer", _answer(answer)), ("place", _place(answer)), ("buys", _buys(answer)), ("costs", _costs(answer))]
+    rows = [("answer", _answer(answer)), ("place", _place(answer))]
+    if "price" in answer:
+        rows.append(("aims", _aims(answer)))
+    rows += [("buys", _buys(answer)), ("costs", _costs(answer))]
     if "price" in answer:
         rows += _price(answer)
     if answer.get("num_samples_quantiles"):
@@ -32,6 +36,10 @@ def number(value: float | None) -> str:
 
 def _answer(answer: dict[str, Any]) -> str:
     per = "example" if answer["space"] == "logits" else "step, both signs counted"
+    low, high = answer.get("num_samples_within_tenth") or (0, 0)
+    if low < high:
+        within = f"all within a tenth of the least price, that of N = {answer['num_samples']:,}"
+        return f"N = {low:,} to {high:,} samples per {per}, {within}"
     pairs = f" ({number(answer['pairs'])} mirrored pairs)" if "pairs" in answer else ""
     return f"N = {answer['num_samples']:,} samples per {per}{pairs}"
 
@@ -43,7 +51,24 @@ def _place(answer: dict[str, Any]) -> str:
     start = f"K = {answer['logit_dim']:,} equal logits, a network's start"
     if "num_examples" in answer:
         start = f"your {answer['num_examples']:,} × {answer['logit_dim']:,} logits"
+        if answer["num_examples_used"] < answer["num_examples"]:
+            start += f", for which {answer['num_examples_used']:,} examples drawn at random stand"
     return f"noise at the logits, {pair}; {start}"
+
+
+def _aims(answer: dict[str, Any]) -> str:
+    objective, share = answer["objective"], answer["objective_share"]
+    if "shaping" not in answer["chosen"]:
+        why = f"as shaping {answer['shaping']} does"
+    elif objective == "log p":
+        why = "as no shaping was named and ∇p vanishes on confidently wrong examples"
+    else:
+        why = f"as no shaping of ∇log p has a law with {answer['noise']} noise"
+    text = f"∇{objective}, {why}; others have another S_min"
+    if share is None:
+        return text
+    mean = f"{text}. This N's mean is {share:.3g} of it"
+    return f"{mean}, closer to ∇p, whose S_min is larger" if share < HALF else mean
 
 
 def _buys(answer: dict[str, Any]) -> str:
@@ -76,12 +101,10 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "sure",
             f"{number(answer['price_low'])} to {number(answer['price_high'])} if the data's noise scale is half or "
-            f"twice the {number(answer['data_noise_scale'])} assumed",
+            f"twice {number(answer['data_noise_scale'])}, per {number(answer['min_steps'])} steps of S_min, to which "
+            "all prices are proportional",
         ),
     ]
-    if answer["num_samples_within_tenth"]:
-        low, high = answer["num_samples_within_tenth"]
-        rows.append(("", f"any N from {low:,} to {high:,} costs at most a tenth more"))
     near = [
         f"{other['noise']} × {other['shaping']}"
         for other in answer["alternatives"]
@@ -89,7 +112,7 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
         and (other["noise"], other["shaping"]) != (answer["noise"], answer["shaping"])
     ]
     if "num_examples" in answer and "noise_variance" in answer["chosen"]:
-        rows.append(("t", f"{answer['noise_variance']:g} is the best for one step at these logits; {FORGIVES}"))
+        rows.append(("t", f"{answer['noise_variance']:g}, as nothing was said; {FORGIVES}"))
     return rows + ([("", f"within a tenth as well: {', '.join(near)}")] if near else [])
 
 
@@ -108,14 +131,23 @@ def _examples(answer: dict[str, Any]) -> list[tuple[str, str]]:
         )
     ]
     if answer["best_num_samples"] is not None:
-        rows.append(
+        rows += [
             (
                 "t",
-                f"{answer['best_noise_variance']:g} would take fewest for this one step: N ="
-                f" {answer['best_num_samples']:,}; {FORGIVES}",
-            )
-        )
+                f"{answer['best_noise_variance']:g} takes fewest for this one step, to that t's own, blunter gradient: "
+                f"N = {answer['best_num_samples']:,}{_at_an_end(answer)}",
+            ),
+            ("", FORGIVES),
+        ]
     return rows
+
+
+def _at_an_end(answer: dict[str, Any]) -> str:
+    """Of a t at which the scan stopped."""
+    low, high = answer["noise_variance_scanned"]
+    ends = {low: "smallest", high: "largest"}
+    best = answer["best_noise_variance"]
+    return f" (the {ends[best]} t looked at: no optimum was found)" if best in ends else ""
 
 
 def _assumes(answer: dict[str, Any]) -> list[tuple[str, str]]:
@@ -128,6 +160,6 @@ def _assumes(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *rows,
         ("", "that the chain rule leaves noise relative to signal as it is"),
-        ("", f"{steps} steps with the exact gradient of all data, whatever the shaping aims at: --min-steps"),
+        ("", f"{steps} steps with the exact ∇{answer['objective']} of all data: --min-steps"),
         ("", f"a batch of {scale} examples has as much noise as gradient: --data-noise-scale"),
     ]

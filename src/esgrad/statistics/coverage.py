@@ -39,8 +39,8 @@ percentage of suites that had an interval, where some had none; those do not cou
 
 {intervals}
 **Alarms**, nominal 5 %: in how many of 100 suites something was found. Sign flips and Holm: any of {family} methods \
-told from a reference that is like themselves, so all of these are false. Cure check: runs that never arrive told from \
-late ones; false where `never` is 0, its power where it is not.
+told from a reference that is like themselves, so all of these are false; what a seed does it does to all. \
+Cure check: runs that never arrive told from late ones; false where `never` is 0, its power where it is not.
 
 {alarms}"""
 

@@ -7,6 +7,7 @@ one maximum. If a line runs through every interval the likelihood tends to 1 as 
 returned is then as near to it as matters.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,22 +25,31 @@ class Fit(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Log costs in (low, high] [n] and log sizes [n]; `cure` allows a share that never arrives."""
+    """Log costs in (low, high] [n] and log sizes [n]; `cure` allows a share that never arrives.
+
+    `subjects` [n] are 0, 1, …, whose costs have an intercept each; `x` is empty where there is no slope to find.
+    """
 
     x: NDArray
     low: NDArray
     high: NDArray
     cure: bool
+    subjects: NDArray | None = None
+
+    @property
+    def intercepts(self) -> int:
+        """How many; the coefficients are these, then the slope."""
+        return 1 if self.subjects is None else int(self.subjects.max()) + 1
 
     def given(self, slope: float) -> "Costs":
         """What is left to explain once the exponent is given: the same with log K taken out."""
         shift = slope * self.x
-        return Costs(np.empty(0), self.low - shift, self.high - shift, self.cure)
+        return self._replace(x=np.empty(0), low=self.low - shift, high=self.high - shift)
 
 
 def maximum(costs: Costs, near: Fit | None = None) -> Fit:
     """The maximum likelihood: Newton's steps, uphill in every direction and halved until the likelihood grows."""
-    parameters = _start(costs) if near is None else np.delete(near.parameters, 1)
+    parameters = _start(costs) if near is None else np.delete(near.parameters, costs.intercepts)
     value, gradient, hessian = likelihood(costs, parameters)
     for _ in range(_STEPS):
         values, vectors = np.linalg.eigh(-hessian)
@@ -73,18 +83,46 @@ def _start(costs: Costs) -> NDArray:
 
 
 def _design(costs: Costs) -> NDArray:
-    ones = np.ones(len(costs.low))
-    return np.stack([ones, costs.x], axis=1) if len(costs.x) else ones[:, None]  # [n, p]
+    subjects = np.zeros(len(costs.low), int) if costs.subjects is None else costs.subjects
+    ones = np.eye(costs.intercepts)[subjects]
+    return np.column_stack([ones, costs.x]) if len(costs.x) else ones  # [n, p]
 
 
 def likelihood(costs: Costs, parameters: NDArray) -> tuple[float, NDArray, NDArray]:
     """The log-likelihood at (coefficients/s, 1/s, logit π), its gradient and Hessian."""
-    design = _design(costs)
-    p = design.shape[1]
-    coefficients, precision = parameters[:p], parameters[p]
     size = len(parameters)
-    if precision <= 0 or not np.isfinite(parameters).all() or (costs.cure and abs(parameters[-1]) > _FURTHEST):
+    known = parameters[_num_coefficients(costs)] > 0 and np.isfinite(parameters).all()
+    if not known or (costs.cure and abs(parameters[-1]) > _FURTHEST):
         return -np.inf, np.zeros(size), np.zeros((size, size))
+    logp, slopes, hessian = _terms(costs, parameters)
+    if not costs.cure:
+        return float(logp.sum()), slopes.sum(0), hessian(np.ones(len(logp)))
+    censored = ~np.isfinite(costs.high)
+    logit = parameters[-1]
+    log_never, log_ever = special.log_expit(logit), special.log_expit(-logit)
+    total = np.where(censored, np.logaddexp(log_never, log_ever + logp), log_ever + logp)
+    on_its_way = np.where(censored, np.exp(log_ever + logp - total), 1.0)  # P(it would arrive | what was seen)
+    never, doubt = np.exp(log_never), on_its_way * (1 - on_its_way)
+    core = hessian(on_its_way) + (slopes * doubt[:, None]).T @ slopes
+    cross = -(slopes * doubt[:, None]).sum(0)
+    corner = (doubt - never * (1 - never)).sum()
+    gradient = np.append((slopes * on_its_way[:, None]).sum(0), (1 - on_its_way - never).sum())
+    return float(total.sum()), gradient, np.block([[core, cross[:, None]], [cross[None], np.array([[corner]])]])
+
+
+def scores(costs: Costs, parameters: NDArray) -> NDArray:
+    """What each run adds to the gradient [n, p + 1] where every run would arrive."""
+    return _terms(costs, parameters)[1]
+
+
+def _num_coefficients(costs: Costs) -> int:
+    return costs.intercepts + (len(costs.x) > 0)
+
+
+def _terms(costs: Costs, parameters: NDArray) -> tuple[NDArray, NDArray, Callable[[NDArray], NDArray]]:
+    """log P of each run that would arrive [n], its gradient [n, p + 1], and Σ weights · ∇² log P of weights [n]."""
+    design, p = _design(costs), _num_coefficients(costs)
+    coefficients, precision = parameters[:p], parameters[p]
     ends = [np.where(np.isfinite(end), end, 0.0) for end in (costs.low, costs.high)]
     mean = design @ coefficients
     lower, upper = precision * costs.low - mean, precision * costs.high - mean
@@ -101,7 +139,6 @@ def likelihood(costs: Costs, parameters: NDArray) -> tuple[float, NDArray, NDArr
     one = np.where(exact, 0.0, 1.0)
 
     def hessian(weights: NDArray) -> NDArray:
-        """Σ weights · ∇² log P."""
         total = (down * (weights * one * curve_low)[:, None]).T @ down
         total -= (up * (weights * one * curve_high)[:, None]).T @ up
         total -= (slopes * (weights * one)[:, None]).T @ slopes
@@ -109,19 +146,7 @@ def likelihood(costs: Costs, parameters: NDArray) -> tuple[float, NDArray, NDArr
         total[p, p] -= (weights * (1 - one)).sum() / precision**2
         return total
 
-    if not costs.cure:
-        return float(logp.sum()), slopes.sum(0), hessian(np.ones(len(logp)))
-    censored = ~np.isfinite(costs.high)
-    logit = parameters[-1]
-    log_never, log_ever = special.log_expit(logit), special.log_expit(-logit)
-    total = np.where(censored, np.logaddexp(log_never, log_ever + logp), log_ever + logp)
-    on_its_way = np.where(censored, np.exp(log_ever + logp - total), 1.0)  # P(it would arrive | what was seen)
-    never, doubt = np.exp(log_never), on_its_way * (1 - on_its_way)
-    core = hessian(on_its_way) + (slopes * doubt[:, None]).T @ slopes
-    cross = -(slopes * doubt[:, None]).sum(0)
-    corner = (doubt - never * (1 - never)).sum()
-    gradient = np.append((slopes * on_its_way[:, None]).sum(0), (1 - on_its_way - never).sum())
-    return float(total.sum()), gradient, np.block([[core, cross[:, None]], [cross[None], np.array([[corner]])]])
+    return logp, slopes, hessian
 
 
 def _log_mass(lower: NDArray, upper: NDArray, exact: NDArray) -> tuple[NDArray, NDArray, NDArray]:

@@ -9,7 +9,12 @@ statistical analysis of failure time data, 2002, chapter 3). Least squares on th
 too small an exponent, because the dear runs are those that are missing.
 
 A run that loses a class never arrives, whatever its budget. The check for that is a cure mixture: a share π of runs
-never arrives, so that a censored run has probability π + (1 − π)(1 − Φ) (Boag 1949; Farewell 1982).
+never arrives, so that a censored run has probability π + (1 − π)(1 − Φ) (Boag 1949; Farewell 1982). Where every cost is
+known to be finite, that share would only take late ones for lost: `cure=False`.
+
+Where the same subjects were measured at every K, what makes one dear makes it dear throughout: with `subjects` each has
+an intercept a of its own, so that the slope is found within subjects and their spread is no noise. One that never
+arrived says nothing (its a may be anything large) and is left out.
 """
 
 from collections.abc import Callable
@@ -20,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from esgrad.statistics import CONFIDENCE
-from esgrad.statistics.likelihood import Costs, Fit, maximum
+from esgrad.statistics.likelihood import Costs, Fit, likelihood, maximum, scores
 
 _STEPS = 60
 
@@ -29,9 +34,10 @@ class Exponent(NamedTuple):
     """cost ≈ constant · K^estimate, with its 95 % interval [low, high] and what it rests on.
 
     `refusal` says in a line why there is no exponent (then the numbers are NaN), and is empty where there is one.
-    `spread` is s, the standard deviation of the log cost at one K. `cure_p` is the p value of "every run would arrive,
-    given time" against a share that never does; below 5 %, `never_share` is that share and the exponent that of the
-    runs that arrive, else `never_share` is 0.
+    `spread` is s, the standard deviation of the log cost at one K of a subject, `constant` that of the typical subject
+    (the intercepts' mean). `num_runs` and `censored_share` are of all runs. `cure_p` is the p value of "every run would
+    arrive, given time" against a share that never does, NaN where that is not asked; below 5 %, `never_share` is that
+    share and the exponent that of the runs that arrive, else `never_share` is 0.
     """
 
     estimate: float
@@ -46,57 +52,99 @@ class Exponent(NamedTuple):
     refusal: str
 
 
-def exponent(sizes: ArrayLike, low: ArrayLike, high: ArrayLike) -> Exponent:
+def exponent(
+    sizes: ArrayLike, low: ArrayLike, high: ArrayLike, *, subjects: ArrayLike | None = None, cure: bool = True
+) -> Exponent:
     """The exponent b of cost ∝ K^b; each run's cost lies in (low, high].
 
     sizes [n] are K > 0, low [n] ≥ 0 and high [n] ≥ low in units of cost; high = low for a cost known exactly,
-    high = inf for a run that never arrived. Refused where there are fewer than two sizes, fewer than four hits or a
+    high = inf for a run that never arrived. subjects [n] name who was measured, if the same at several K. cure: whether
+    some may never arrive. Refused where there are fewer than two sizes, fewer than two hits more than coefficients or a
     size without a hit, or with low = 0 throughout; ValueError on other input.
 
     The interval holds the b whose profile likelihood lies within n/2 · log(1 + t²/(n − p)) of the maximum, with n the
-    hits, p = 2 coefficients and t Student's quantile at n − p degrees of freedom: for exact, uncensored costs that
-    is Student's interval of least squares. `make coverage` prints how often it holds the truth.
+    hits, p = 2 coefficients (an intercept for each subject) and t Student's quantile at n − p degrees of freedom: for
+    exact, uncensored costs that is Student's interval of least squares. From three subjects on it also holds the one
+    whose standard error is that of their scores, G/(G − 1) Σ u uᵀ between the inverse Hessians, with Student's t at
+    G − 1: slopes that differ from subject to subject are no noise within them (of exact costs that are all known it is
+    the interval of the mean of the subjects' slopes). `make coverage` prints how often the former holds the truth.
     """
     sizes, low, high = (np.asarray(values, dtype=float) for values in (sizes, low, high))
     _check(sizes, low, high)
     hits = np.isfinite(high)
     refusal = _refusal(sizes, low > 0, hits)
     censored = float(1 - hits.mean()) if len(hits) else np.nan
+    num_runs = len(sizes)
+    which = None if subjects is None else _subjects(subjects, hits)
+    kept = np.ones(len(hits), bool) if which is None else which >= 0
+    sizes, low, high, hits = (values[kept] for values in (sizes, low, high, hits))
+    who = None if which is None or not kept.any() else which[kept]
+    least = (1 if who is None else int(who.max()) + 1) + 3
+    if not refusal and hits.sum() < least:
+        refusal = f"an exponent with an interval needs {least} runs that arrived, got {hits.sum()}"
     if refusal:
         nothing = dict.fromkeys(["estimate", "low", "high", "constant", "spread", "never_share", "cure_p"], np.nan)
-        return Exponent(**nothing, num_runs=len(sizes), censored_share=censored, refusal=refusal)
+        return Exponent(**nothing, num_runs=num_runs, censored_share=censored, refusal=refusal)
     with np.errstate(divide="ignore"):
-        costs = Costs(np.log(sizes), np.log(low), np.log(high), cure=False)
-    fit, cure_p = maximum(costs), 1.0
-    if not hits.all():
+        costs = Costs(np.log(sizes), np.log(low), np.log(high), cure=False, subjects=who)
+    fit, cure_p = maximum(costs), 1.0 if cure else np.nan
+    if cure and not hits.all():
         mixture = maximum(costs._replace(cure=True))
         cure_p = _cure_p(mixture.value - fit.value, int(hits.sum()))
         if cure_p < 1 - CONFIDENCE:
             costs, fit = costs._replace(cure=True), mixture
-    return _exponent(costs, fit, censored, cure_p)
+    return _exponent(costs, fit)._replace(num_runs=num_runs, censored_share=censored, cure_p=cure_p)
 
 
-def _exponent(costs: Costs, fit: Fit, censored: float, cure_p: float) -> Exponent:
-    intercept, slope, precision = (float(value) for value in fit.parameters[:3])
+def _exponent(costs: Costs, fit: Fit) -> Exponent:
+    at = costs.intercepts
+    slope, precision = (float(value) for value in fit.parameters[at : at + 2])
+    intercepts = fit.parameters[:at]
     lower, upper = _bounds(costs, fit)
     estimate = slope / precision
     if -1e-5 < fit.value <= 0 and np.isfinite(
         upper - lower
     ):  # lines run through every interval, and the likeliest slope is any of theirs
         estimate = (lower + upper) / 2
-        intercept, precision = (float(value) for value in maximum(costs.given(estimate), fit).parameters[:2])
+        parameters = maximum(costs.given(estimate), fit).parameters
+        intercepts, precision = parameters[:at], float(parameters[at])
+    elif at > 2:
+        half = _half_width(costs, fit)
+        lower, upper = min(lower, estimate - half), max(upper, estimate + half)
     return Exponent(
         estimate,
         lower,
         upper,
-        constant=float(np.exp(intercept / precision)),
+        constant=float(np.exp(intercepts.mean() / precision)),
         spread=1 / precision,
         num_runs=len(costs.low),
-        censored_share=censored,
-        never_share=float(special.expit(fit.parameters[3])) if costs.cure else 0.0,
-        cure_p=cure_p,
+        censored_share=0.0,
+        never_share=float(special.expit(fit.parameters[-1])) if costs.cure else 0.0,
+        cure_p=np.nan,
         refusal="",
     )
+
+
+def _subjects(subjects: ArrayLike, hits: NDArray) -> NDArray:
+    """0, 1, … for each run's subject; −1 for one that never arrived."""
+    names, which = np.unique(np.asarray(subjects), return_inverse=True)
+    if which.shape != hits.shape:
+        raise ValueError(f"subjects must be as many as the {len(hits)} runs, got {which.shape}.")
+    arrived = np.bincount(which[hits], minlength=len(names)) > 0
+    return np.where(arrived, np.cumsum(arrived) - 1, -1)[which]
+
+
+def _half_width(costs: Costs, fit: Fit) -> float:
+    """Student's t times the standard error of b = β/τ, from how the subjects' scores scatter about 0."""
+    assert costs.subjects is not None
+    count, at = costs.intercepts, costs.intercepts
+    each = np.eye(count)[costs.subjects].T @ scores(costs, fit.parameters)  # [G, p + 1]
+    change = np.zeros(len(fit.parameters))
+    slope, precision = fit.parameters[at : at + 2]
+    change[at], change[at + 1] = 1 / precision, -slope / precision**2
+    moved = each @ np.linalg.solve(likelihood(costs, fit.parameters)[2], change)
+    error = np.sqrt(count / (count - 1) * np.square(moved).sum())
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
 
 
 def _cure_p(gain: float, hits: int) -> float:
@@ -128,16 +176,17 @@ def _refusal(sizes: NDArray, bounded: NDArray, hits: NDArray) -> str:
         silent = [f"{size:g}" for size in known if not marked[sizes == size].any()]
         if silent:
             return f"{why} at K = {', '.join(silent)}"
-    return "" if hits.sum() > 3 else f"an exponent with an interval needs four runs that arrived, got {hits.sum()}"
+    return ""
 
 
 def _bounds(costs: Costs, fit: Fit) -> tuple[float, float]:
     """Where the profile likelihood has fallen by as much as Student's t allows."""
     hits = int(np.isfinite(costs.high).sum())
-    freedom = hits - 2
+    freedom = hits - 1 - costs.intercepts
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
     floor = fit.value - hits / 2 * np.log1p(quantile**2 / freedom)
-    slope, step = fit.parameters[1] / fit.parameters[2], quantile * _slope_error(costs, fit)
+    at = costs.intercepts
+    slope, step = fit.parameters[at] / fit.parameters[at + 1], quantile * _slope_error(costs, fit)
 
     def above(candidate: float) -> float:
         return maximum(costs.given(candidate), fit).value - floor
@@ -157,4 +206,5 @@ def _crossing(above: Callable[[float], float], start: float, step: float) -> flo
 
 def _slope_error(costs: Costs, fit: Fit) -> float:
     """A first guess at the standard error of the exponent, by least squares; only where the search starts."""
-    return float(1 / fit.parameters[2] / (costs.x.std() * np.sqrt(np.isfinite(costs.high).sum()))) + 1e-3
+    precision = fit.parameters[costs.intercepts + 1]
+    return float(1 / precision / (costs.x.std() * np.sqrt(np.isfinite(costs.high).sum()))) + 1e-3

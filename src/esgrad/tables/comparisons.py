@@ -1,20 +1,20 @@
 """Which methods beat the lecture's, seed by seed: paired tests, Holm's correction, and what so many seeds can tell.
 
 The reference is the method logits × independent × raw of the same experiment, at the same black box, K, B, N and t; a
-method whose t the reference does not have (another space) is compared with the reference's only t, if it has one.
-Exact arms, which have no N, methods with a rule for t and controls are not compared. Two measures: the difference of
-final test accuracies (`mean_interval`; seeds in which either diverged are left out and counted), and the ratio of steps to 90 %
-(`ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
+method whose t the reference does not have (another space) is compared with the reference's only t, if it has one. Exact
+arms, which have no N, methods with a rule for t and controls are not compared. Two measures: the difference of final
+test accuracies (`mean_interval`; seeds in which either diverged are left out and counted), and the ratio of steps to
+90 % (`ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
 "progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
 
 `p` is that of the exact sign-flip test on the paired differences, or log ratios (`statistics.comparisons`; a run that
 never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived, `diverged` those
 left out of an accuracy because one had none at the end (in steps they are censored): where it is not 0 the accuracy is
 of what survived, and flatters who diverged. A family is a measure in an experiment, and `p_holm` is adjusted for its
-`family_size` tests. `smallest_p` is what so many differing pairs could give at best.
-`smallest_detectable` is the true difference (ratio, above 1) that so many pairs of this spread find with 80 %
-probability at 5 % / family_size, Holm's hardest level; ∞ where no p could be small enough, empty where runs are
-censored. The verdict is "better" or "worse" where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
+`family_size` tests. `smallest_p` is what so many differing pairs could give at best. `smallest_detectable` is the true
+difference (ratio, above 1) that so many pairs of this spread find with 80 % probability at 5 % / family_size, Holm's
+hardest level; ∞ where no p could be small enough, empty where runs are censored. The verdict is "better" or "worse"
+where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
 
 Whoever leaves a method out changes no number of another, but for what belongs to the family: `family_size`, `p_holm`,
 `smallest_detectable` and `verdict`.

@@ -1,12 +1,15 @@
 """How large N must be: the smallest N whose mean cosine to the exact gradient reaches the wanted one, beside the law's.
 
 Measured along one pass of growing N (`measurement.samples_needed`), at level logits and at networks on their way
-through a training. Per example: the median over examples; N* of each is known between two points of a grid (their
-geometric middle stands for it) or exceeds what was drawn. `low` and `high` are an interval of
-`statistics.cost_interval` (95 % for six examples or more), widened by the grid's step; of a single batch the two
-points. The estimate is inf where more than half never arrived. `predicted`: the median of the law's N* over the same
-examples, nothing fitted. `ratio_to_law`: the same of each example's N* over the law's own for it,
-without those whose law has none (inf).
+through a training. `estimate`: the median over examples or batches, the lower one of two, of the geometric middles of
+the brackets that their noisy curves gave, or inf where more than half were not done when the budget was spent; `low`
+and `high`: order statistics of the brackets' ends (`statistics.median_interval`), which hold the median with 95 % for
+six or more, with `coverage` for fewer; of one alone its bracket, of which no coverage is known (NaN).
+
+`predicted` is the same statistic of the law's N* of the same examples, put into the same cells of the grid and censored
+at the same N, with nothing fitted: a law without error has `predicted` = `estimate`. `law`: that without censoring,
+told where `predicted` is inf. `ratio_to_law`: the median over examples of N* over the law's own for it, without those
+whose law has none (inf).
 """
 
 from typing import Any
@@ -14,9 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from esgrad import markdown as md
-from esgrad.statistics import NOTHING, Interval, cost_interval
+from esgrad.measurement import brackets
+from esgrad.statistics import CONFIDENCE, NOTHING, Interval, median_interval
 from esgrad.suite import Suite
 
 KEY = [
@@ -24,7 +29,7 @@ KEY = [
     "logit_dim",
 ]
 RATIO = ["ratio_to_law", "ratio_low", "ratio_high"]
-COLUMNS = [*KEY, "num_observations", "censored", "estimate", "low", "high", "predicted", *RATIO]
+COLUMNS = [*KEY, "num_observations", "censored", "estimate", "low", "high", "coverage", "predicted", "law", *RATIO]
 STAGES = ("level", "start", "half", "trained")
 LEAST = 0.5  # stands for a bracket's begin where the first N of the grid was enough already
 
@@ -33,12 +38,16 @@ def table(suite: Suite) -> pd.DataFrame:
     """One row for each stage, level, shaping, wanted cosine and K."""
     rows: list[dict[str, Any]] = []
     for key, needed in needs(suite.samples_needed).groupby(KEY, dropna=False, sort=False):
+        low, high, law = (needed[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
+        least = brackets.first(str(needed["shaping"].iloc[0]))
         rows.append(
             dict(zip(KEY, key, strict=True))
-            | {"num_observations": len(needed), "censored": int(np.isinf(needed["high"]).sum())}
-            | dict(zip(("estimate", "low", "high"), _typical(needed), strict=True))
-            | {"predicted": needed["predicted"].median()}
-            | dict(zip(RATIO, _typical(needed, needed["predicted"].to_numpy(dtype=float)), strict=True))
+            | {"num_observations": len(needed), "censored": int(np.isinf(high).sum())}
+            | dict(zip(("estimate", "low", "high"), typical(low, high), strict=True))
+            | {"coverage": coverage(len(needed))}
+            | {"predicted": typical(*cells(law, least, reached(low, high))).estimate}
+            | {"law": typical(*cells(law, least)).estimate}
+            | dict(zip(RATIO, typical(low, high, law), strict=True))
         )
     return pd.DataFrame(rows, columns=COLUMNS).astype({"batch_size": "Int64"})
 
@@ -58,10 +67,27 @@ def markdown(frame: pd.DataFrame) -> str:
     return md.markdown(shown)
 
 
-def _typical(needed: pd.DataFrame, unit: NDArray | float = 1.0) -> Interval:
-    """In some units [n], the middles' typical value, from the low end of that of the begins to the high end of that of
-    the ends."""
-    low, high = (needed[end].to_numpy(dtype=float) for end in ("low", "high"))
+def cells(law: NDArray, least: int = 1, most: float = np.inf) -> tuple[NDArray, NDArray]:
+    """The brackets (low, high] [n] that curves without noise would have had, of the law's N* [n]."""
+    low, high = np.array([brackets.cell(needed, least, most) for needed in law]).T
+    return low, high
+
+
+def reached(low: NDArray, high: NDArray) -> float:
+    """The N at which what shares a pass was censored; inf where all of it was done."""
+    censored = low[np.isinf(high)]
+    return float(censored.max()) if len(censored) else np.inf
+
+
+def coverage(count: int) -> float:
+    """The chance that the interval of `median_interval` holds the median of n, if no two are equal; NaN for one."""
+    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)))
+    return float(1 - 2 * stats.binom.cdf(k - 1, count, 0.5)) if count > 1 else np.nan
+
+
+def typical(low: NDArray, high: NDArray, unit: NDArray | float = 1.0) -> Interval:
+    """In some units [n] the median of the brackets' middles, from the low end of that of the begins to the high end of
+    that of the ends."""
     hits = np.isfinite(high)
     low = np.maximum(low, LEAST)
     begin, end = low / unit, np.where(hits, high, low) / unit
@@ -69,8 +95,5 @@ def _typical(needed: pd.DataFrame, unit: NDArray | float = 1.0) -> Interval:
     begin, end, hits = begin[known], end[known], hits[known]
     if len(hits) == 0:
         return NOTHING
-    middle = np.sqrt(begin * end)
-    if len(hits) == 1:
-        return Interval(middle[0], begin[0], end[0]) if hits[0] else Interval(np.inf, begin[0], np.inf)
-    below, typical, above = (cost_interval(costs, hits) for costs in (begin, middle, end))
-    return Interval(typical.estimate, below.low, above.high)
+    below, middle, above = (median_interval(costs, hits) for costs in (begin, np.sqrt(begin * end), end))
+    return Interval(middle.estimate, below.low, above.high)

@@ -1,15 +1,16 @@
 """Are evolution strategies "as much as 1,000 times slower than using backpropagation"?
 
-The sentence is OpenAI's, on MNIST, without a protocol, so the answer is given in each unit, at each level of
-backprop's progress, for each N. A large enough N makes any method slow in queries, so a verdict is about the best N
-there may be for a method on a black box to a target. Which N that is the runs may not tell: they end after a number
-of steps, so a small N is censored at few queries. Its ratio is at least the smallest `ratio_low` of all N tried, and
-at most the smallest `ratio_high` (a ratio of which nothing is known lies between 0 and ∞): `supported` if for some method, black box and target no N's interval reaches below
-1,000, `contradicted` if for each of them some N's whole interval lies below, else `undecided`.
+The sentence is OpenAI's, on MNIST, without a protocol, so the answer is given in each unit, at each level of backprop's
+progress, for each N. A large enough N makes any method slow in queries, so a verdict is about the best N there may be
+for a method on a black box to a target. Which N that is the runs may not tell: they end after a number of steps, so a
+small N is censored at few queries. Its ratio is at least the smallest `ratio_low` of all N tried, and at most the
+smallest `ratio_high` (a ratio of which nothing is known lies between 0 and ∞): `supported` if for some method, black
+box and target no N's interval reaches below 1,000, `contradicted` if for each of them some N's whole interval lies
+below, else `undecided`.
 
 `best` marks, for a method on a black box, a target and a unit, the setting with the smallest ratio of those that have
-one (half of the runs arrived, and of backprop's), within the budget of the runs; none where no setting has. The best
-is picked on the runs it is reported on, which flatters it. Ratios and intervals are those of
+one (half of the runs arrived, and of backprop's), within the budget of the runs; none where no setting has. The best is
+picked on the runs it is reported on, which flatters it. Ratios and intervals are those of
 `esgrad.statistics.ratio_interval`, with no allowance for how many of them a verdict looks at.
 """
 
