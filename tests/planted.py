@@ -305,7 +305,7 @@ MOST_SAMPLES = 200_000  # at which N* is censored; leave_one_out needs every num
 
 
 def _samples_needed() -> pd.DataFrame:
-    """N*(c) = a·image·K^b·c²/(1−c²) to a tenth or so, its bracket on a grid, and curves cos² = x/(1+x), x = N/N*(√½)."""
+    """N*(c) = a·image·K^b·c²/(1−c²) to a tenth or so, its bracket on a grid; curves cos² = x/(1+x), x = N/N*(√½)."""
     rng, rows = np.random.default_rng(8), []
     grid = np.unique(np.ceil(10 ** (np.arange(57) / 8) - 1e-9))
     for (stage, slope), level in product(SLOPES.items(), ("example", "batch")):

@@ -105,6 +105,16 @@ def test_few_numbers_decide_a_sample_at_level_logits(num_logits: int, saved: flo
     assert num_logits / per_sample > saved
 
 
+@pytest.mark.parametrize("num_logits", [12, 100])
+def test_what_is_drawn_counts_the_second_draw_of_those_that_hit(num_logits: int) -> None:
+    """A target so far ahead that all hit meets every number once to hit and once more for its sum."""
+    level = torch.zeros(POSITIONS, num_logits), torch.zeros(POSITIONS, dtype=torch.int64), torch.ones(POSITIONS)
+    level[0][:, 0] = 100.0
+    _, counts, _, drawn = added(level, 0, 50, whole=False)
+    assert (counts == 50).all()
+    assert drawn == POSITIONS * 50 * (4 + num_logits + num_logits)  # the target's block of four comes first, then all
+
+
 @pytest.mark.parametrize("num_logits", [10, 1000])
 def test_the_rate_of_hits_is_p(num_logits: int) -> None:
     level = torch.zeros(POSITIONS, num_logits), torch.arange(POSITIONS) * (num_logits // 5), torch.ones(POSITIONS)

@@ -109,6 +109,59 @@ def test_runs_that_never_arrive_are_told_from_late_ones():
     assert found[:2] == pytest.approx(arriving[:2], abs=0.02)
 
 
+def test_a_share_that_never_arrives_is_told_only_where_it_is_asked_for():
+    costs, budget = planted(4), 1e5
+    never = np.arange(40) % 5 == 0
+    low, high = between_evaluations(np.where(never, np.inf, costs), budget)
+    found = exponent(SIZES, np.where(never, budget, low), np.where(never, np.inf, high), cure=False)
+    assert found.never_share == 0
+    assert np.isnan(found.cure_p)
+    assert found.censored_share == 0.2
+
+
+def test_subjects_that_differ_by_e_to_the_third_widen_nothing():
+    """Ten subjects at every size: with an intercept each, least squares within them; without, an interval ten wide."""
+    rng = np.random.default_rng(2)
+    who = np.tile(np.arange(10), 4)
+    y = 3 * rng.normal(size=10)[who] + 1.2 * np.log(SIZES) + 0.1 * rng.normal(size=40)
+    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who)
+    x = np.log(SIZES).reshape(4, 10)
+    slopes = np.array([np.polyfit(x[:, i], y.reshape(4, 10)[:, i], 1)[0] for i in range(10)])
+    assert found.estimate == pytest.approx(slopes.mean(), abs=1e-6)
+    assert found.low < 1.2 < found.high
+    assert found.high - found.low < 0.1
+    assert found.spread == pytest.approx(0.1, rel=0.3)
+    plain = exponent(SIZES, np.exp(y), np.exp(y))
+    assert plain.high - plain.low > 1
+
+
+def test_slopes_that_differ_from_subject_to_subject_widen_the_interval_to_that_of_their_mean():
+    rng = np.random.default_rng(3)
+    who = np.tile(np.arange(10), 4)
+    true = 1.2 + 0.3 * rng.normal(size=10)
+    y = 3 * rng.normal(size=10)[who] + true[who] * np.log(SIZES) + 0.02 * rng.normal(size=40)
+    x = np.log(SIZES).reshape(4, 10)
+    slopes = np.array([np.polyfit(x[:, i], y.reshape(4, 10)[:, i], 1)[0] for i in range(10)])
+    half = stats.t.ppf(0.975, 9) * slopes.std(ddof=1) / 10**0.5
+    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who)
+    assert (found.low, found.high) == pytest.approx((slopes.mean() - half, slopes.mean() + half), rel=1e-4)
+
+
+def test_a_subject_that_never_arrived_changes_nothing_but_the_counts():
+    low, high = between_evaluations(planted(5), 100 * np.sqrt(SIZES))
+    who = np.tile(np.arange(10), 4)
+    found = exponent(SIZES, low, high, subjects=who, cure=False)
+    more = [np.append(part, extra) for part, extra in ((SIZES, SIZES[::10]), (low, [50.0] * 4), (high, [np.inf] * 4))]
+    lost = exponent(*more, subjects=np.append(who, [77] * 4), cure=False)
+    assert lost[:5] == pytest.approx(found[:5])
+    assert lost.num_runs == 44
+    assert lost.censored_share > found.censored_share
+    none = exponent([10, 100], [5, 5], [np.inf, np.inf], subjects=[0, 0])
+    assert none.refusal == "no run arrived, so the cost has no upper bound, at K = 10, 100"
+    with pytest.raises(ValueError, match="subjects must be as many as the 40 runs"):
+        exponent(SIZES, low, high, subjects=who[:5])
+
+
 def test_a_size_without_a_hit_is_refused_by_name():
     found = exponent([10, 10, 10, 100, 100], [1, 2, 3, 9, 9], [2, 3, 4, np.inf, np.inf])
     assert found.refusal == "no run arrived, so the cost has no upper bound, at K = 100"

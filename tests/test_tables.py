@@ -531,6 +531,51 @@ def test_a_verdict_shows_the_interval_it_rests_on(tables, low, high, phrase):
     assert "Cheapest to 90 %: " in text
 
 
+@pytest.fixture(scope="module")
+def late(small) -> Suite:
+    """`small`, but eight of ten reported runs of backprop make no progress; those that set the levels do."""
+    records = small.records.copy()
+    lost = (records["method"] == "backprop") & (records["seed"] < 8)
+    records.loc[lost, "validation_accuracy"] = 0.1
+    return replace(small, records=records)
+
+
+def test_a_seed_whose_backprop_never_arrived_is_a_pair_and_bounds_the_ratio_from_above(late):
+    frame = of(targets.compared(late), experiment="headline", target="progress 0.50", unit="steps")
+    assert (frame["num_pairs"] == 10).all()
+    arrived = of(frame, method="lecture", num_samples=100)
+    assert arrived["hits"].item() == 10
+    ratio = arrived[["ratio_to_backprop", "ratio_low", "ratio_high"]].to_numpy()[0]
+    assert ratio[:2].tolist() == [0, 0]
+    assert 0 < ratio[2] < np.inf
+    assert f"< {ratio[2]:.3g}" in targets.markdown(arrived)
+
+
+def test_a_ratio_of_which_nothing_or_only_a_bound_is_known_supports_no_verdict_and_is_not_best(late):
+    frame = slower_than_backprop.table(late)
+    unknown = frame[frame["ratio_to_backprop"].isna()]
+    assert len(unknown) > 0, "openai_es never arrives at 95 %, and backprop hardly ever"
+    assert (unknown["ratio_low"].eq(0) & np.isinf(unknown["ratio_high"])).all()
+    assert {slower_than_backprop.verdict(rows) for _, rows in unknown.groupby("unit")} == {"undecided"}
+    assert not frame.loc[~(frame["ratio_to_backprop"] > 0), "best"].any()
+    text = slower_than_backprop.markdown(frame)
+    assert "too few runs, of it or of backprop, arrived" in text
+    assert "What the best N needs is not known." in text
+    assert "more than 0 times" not in text
+    assert "nan" not in text
+
+
+def test_the_picture_draws_an_upper_bound_hollow_with_an_arrow_to_the_left(late):
+    figure, frame = menu.load("figures", "slower_than_backprop").draw(late)
+    bounds = frame[frame["upper_bound"]]
+    assert len(bounds) > 0
+    assert (bounds["dot"] == bounds["ratio_high"]).all()
+    hollow = [line for axes in figure.axes for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == (frame["upper_bound"] | frame["lower_bound"]).sum() + 1  # and the legend's
+    arrows = [text for axes in figure.axes for text in axes.texts if text.arrow_patch is not None]
+    assert len(arrows) == (frame["ratio_low"].eq(0).sum() + np.isinf(frame["ratio_high"]).sum()) > 0
+
+
 def test_without_backprop_the_question_stays_unanswered():
     frame = slower_than_backprop.table(planted_suite(["digit_sum"], seeds=2))
     assert frame.empty

@@ -11,8 +11,10 @@ With probability P₀ no example has an estimate other than 0, and the cosine is
 D = (tr S)²/tr S² for S = Σ_b J_b C_b J_bᵀ counts the dimensions of the noise: over z ~ N(0, I), z·S z has mean tr S and
 variance 2 tr S². For one example at its logits this is the law of `theory.cosine`, there for each number of hits.
 Error of E cos against simulation (K and N from 2 to 1,000, batches of 4 to 32, any stage): root mean square 0.01,
-of MaxRL 0.02; beyond two standard errors of the simulation at most 0.02, of success 0.04 and of MaxRL 0.06. Mostly too
-small, by up to 0.1, where a rare hit on one example outweighs the others: over such hits ĝ is no Gaussian.
+of MaxRL 0.02; beyond two standard errors of the simulation at most 0.02, of success 0.04 and of MaxRL 0.06. Where a
+rare hit on one example outweighs the others ĝ is no Gaussian: there it was 0.1 too large or too small (MaxRL's weights
+at batches of 32 with one example of p = 10⁻⁴, N up to 30,000). There E cos rises slowly and in steps, so that N* is off
+by factors, and is not √(x/(1+x)) of x = N/N*(1/√2), from which it may lie 0.3 away.
 """
 
 from collections.abc import Callable

@@ -7,9 +7,12 @@ An estimate at the logits adds its own noise to that of the data, as `theory.bat
     price       =  S B (c_forward + N c_query)
 
 with ρ(N) = E tr Var g / E|E g|² the relative variance that the laws give at some logits, as E|∇_b|²/|G|² = 1 + B_data;
-the chain rule is taken to leave it as it is. B trades price for speed: both grow with it, and at B = B_noise steps and
-price are twice the least there are. That B is planned unless one is given. For raw weights N ρ is one number, and the
-price is then least at N* = √(c_forward N ρ (1 + B_data)/(c_query B_data)), at a given B with B + B_data for the last.
+the chain rule is taken to leave it as it is. S_min is one objective's own (exact ∇p takes more steps than exact
+∇log p), so prices compare within an objective only.
+
+B trades price for speed: both grow with it, and at B = B_noise steps and price are twice the least there are. That B is
+planned unless one is given. For raw weights N ρ is one number, and the price is then least at
+N* = √(c_forward N ρ (1 + B_data)/(c_query B_data)), at a given B with B + B_data for the last.
 """
 
 import math

@@ -26,4 +26,6 @@ def squared(point: Tensor) -> Tensor:
 
 def refuses(space: str, exact: str | None, blackbox: str) -> str | None:
     """Why this rule cannot serve there, or None."""
-    return None if space == "logits" else f"the spread is that of an example's own logits, and {space} sees none by itself"
+    return (
+        None if space == "logits" else f"the spread is that of an example's own logits, and {space} sees none by itself"
+    )
