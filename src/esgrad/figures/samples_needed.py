@@ -77,9 +77,9 @@ def _panel(axes: Axes, here: pd.DataFrame, frame: pd.DataFrame) -> None:
             face = {"markerfacecolor": colour if least else "white"}
             label = f"{style.label(shaping)} to {AIMS.get(shaping, '∇p')}, {style.number(cosine)}"
             dots: dict[str, Any] = {"color": colour, "marker": MARKERS[shaping], "linestyle": "", **face}
-            known = np.isfinite(line["estimate"])
-            axes.plot(line["logit_dim"].where(known), line["dot"].where(known), **dots, label=label)
-            axes.plot(line["logit_dim"].where(~known), line["dot"].where(~known), **dots, alpha=0.35)  # a bound
+            bound = np.isinf(line["estimate"])
+            axes.plot(line["logit_dim"][~bound], line["dot"][~bound], **dots, label=label)
+            axes.plot(line["logit_dim"][bound], line["dot"][bound], **dots, alpha=0.35)
             for row in line.itertuples():
                 _bar(axes, row, colour)
     _guide(axes, frame, 1, "K")
