@@ -220,7 +220,8 @@ def legend(figure: Figure, title: str | None = None, order: Iterable[str] = (), 
 
 def footnote(figure: Figure, frame: pd.DataFrame, band: str, more: str = "") -> None:
     """The line under every picture: n seeds, data set, model, the band; `frame` holds the runs drawn."""
-    cells = frame.groupby(["dataset", "model", "blackbox", "method"], dropna=False)["seed"].nunique()
+    keys = ["experiment", "dataset", "model", "blackbox", "method"]
+    cells = frame.groupby(keys, dropna=False)["seed"].nunique()
     counts = sorted(set(cells))
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     parts = [

@@ -42,11 +42,15 @@ def draw(suite: Suite) -> style.Drawing:
     rows = [
         (*setting, q) for setting in _select.settings(frame, ROW) for q in QUANTITIES if (frame["quantity"] == q).any()
     ]
+    sizes = sorted(frame["num_samples"].dropna().unique())
     figure, grid = style.canvas(len(rows), len(methods), 2.7, 1.9, TITLE, sharex=True, sharey="row")
     for line, (title, part, quantity) in zip(grid, rows, strict=True):
         for axes, method in zip(line, methods, strict=True):
-            _panel(axes, part[part["quantity"] == quantity], method, quantity)
-            if quantity == "accuracy":
+            _panel(axes, part[part["quantity"] == quantity], method, sizes)
+            if quantity == "steps":
+                axes.set_yscale("log")
+                style.ticks(axes, "y", style.decades(part.loc[part["quantity"] == "steps", "value"], (1, 2, 5)))
+            if quantity == "accuracy" and axes.axison:
                 axes.set_title(", ".join(filter(None, (style.label(method), title))))
         line[0].set_ylabel(QUANTITIES[quantity])
     for axes in grid[-1]:
@@ -71,10 +75,12 @@ def _steps(suite: Suite, names: list[str]) -> pd.DataFrame:
     return frame.assign(quantity="steps", value=value, lower_bound=beyond, high=high)
 
 
-def _panel(axes: Axes, part: pd.DataFrame, method: str, quantity: str) -> None:
-    axes.set_xscale("log")
+def _panel(axes: Axes, part: pd.DataFrame, method: str, sizes: list[int]) -> None:
     own = part[part["method"] == method]
-    sizes = sorted(own["num_samples"].dropna().unique())
+    if own.empty:
+        axes.set_axis_off()
+        return
+    axes.set_xscale("log")
     for place, size in enumerate(sizes):
         share = 0.85 * place / max(len(sizes) - 1, 1)
         look: dict[str, Any] = {"color": style.sequential(share), "marker": "osD^v"[place % 5], "linestyle": "-"}
@@ -82,9 +88,6 @@ def _panel(axes: Axes, part: pd.DataFrame, method: str, quantity: str) -> None:
     for arm in EXACT:
         _line(axes, part[part["method"] == arm], style.look(arm) | {"label": style.label(arm)})
     style.ticks(axes, "x", part["noise_variance"].unique())
-    if quantity == "steps":
-        axes.set_yscale("log")
-        style.ticks(axes, "y", style.decades(part["value"], (1, 2, 5)))
 
 
 def _line(axes: Axes, line: pd.DataFrame, look: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def draw(suite: Suite) -> style.Drawing:
     names = _select.varying(suite, "noise_variance", "variance")
     frame = _select.table(regret, suite, *names)
     alone = regret.alone(frame)
-    frame = frame[frame["regret"].notna()]
+    frame = frame[frame["regret"].notna() & frame["num_samples"].notna()]  # exact arms: see the table
     if frame.empty:
         why = f"Nothing to compare: {alone}." if alone else "No experiment of this configuration varies t."
         return style.words(TITLE, why, COLUMNS)
@@ -45,20 +45,20 @@ def draw(suite: Suite) -> style.Drawing:
         for title, part in _select.settings(frame)
         for peer in style.order(part["peer"])
     ]
-    sizes = sorted(frame["num_samples"].dropna().unique())
-    figure, grid = style.canvas(max(len(sizes), 1), len(columns), 2.5, 1.7, TITLE, sharex=True, sharey=True)
+    sizes = sorted(frame["num_samples"].unique())
+    figure, grid = style.canvas(len(sizes), len(columns), 2.5, 1.7, TITLE, sharex=True, sharey=True)
     rules = looks(frame["variance"])
-    for place, size in enumerate(sizes or [pd.NA]):
+    for place, size in enumerate(sizes):
         for axes, (title, part) in zip(grid[place], columns, strict=True):
-            _panel(axes, part[part["num_samples"].isna() | (part["num_samples"] == size)], rules)
+            _panel(axes, part[part["num_samples"] == size], rules)
             axes.set_title(title if place == 0 else "")
-        grid[place][0].set_ylabel(f"N = {style.number(size)}\naccuracy lost" if pd.notna(size) else "accuracy lost")
+        grid[place][0].set_ylabel(f"N = {style.number(size)}\naccuracy lost")
     for axes in grid[-1]:
         axes.set_xlabel("level of the rule")
     style.legend(figure, order=[rule.replace("_", " ") for rule in rules])
     records = _select.reported(suite, *names)
     records = records[records["method"].isin(frame["method"])]
-    more = " · ".join(filter(None, ("exact arms: the same in each row · diverged: accuracy 0", alone)))
+    more = " · ".join(filter(None, ("diverged: accuracy 0", alone)))
     style.footnote(figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", more)
     return figure, frame[COLUMNS]
 
@@ -74,6 +74,9 @@ def looks(rules: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _panel(axes: Axes, part: pd.DataFrame, rules: dict[str, tuple[str, str]]) -> None:
+    if part.empty:
+        axes.set_axis_off()
+        return
     axes.set_xscale("log")
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     for place, (rule, (colour, marker)) in enumerate(rules.items()):
