@@ -166,7 +166,8 @@ def ladder() -> str:
         size = rungs["num_samples"].dropna().iloc[0]
         parts.append(
             f"On {words} (N = {size:.0f}, n = {rungs['num_seeds'].max():.0f}), steps to 90 % of backprop's progress "
-            f"over those of the rung it stands on: {'; '.join(each)}. Controls, the exact mean plus Gaussian noise of the estimator's "
+            f"over those of the rung it stands on: {'; '.join(each)}. "
+            "Controls, the exact mean plus Gaussian noise of the estimator's "
             f"covariance, against their twins: {'; '.join(twins)}."
         )
     return _paragraphs(*parts)

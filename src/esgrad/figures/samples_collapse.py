@@ -72,7 +72,8 @@ def _panel(axes: Axes, here: pd.DataFrame, column: str, dims: list[int]) -> None
         colour = style.sequential(0.9 * dims.index(dim) / max(len(dims) - 1, 1))
         look = {"color": colour, "marker": "osD^v<>pX"[dims.index(dim) % 9], "markersize": 3, "alpha": 0.6}
         face, words = ("none", f"K = {style.number(dim)}, MaxRL") if hollow else (colour, f"K = {style.number(dim)}")
-        axes.plot(points[column], points["cosine"], linestyle="", **look, markerfacecolor=face, label=words)
+        look |= {"markerfacecolor": face, "label": words, "linestyle": "", "rasterized": True}
+        axes.plot(points[column], points["cosine"], **look)
     axes.set_ylim(min(-0.1, here["cosine"].min()), 1.04)
 
 
