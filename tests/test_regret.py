@@ -236,10 +236,10 @@ def test_a_rule_without_a_fixed_peer_is_named_and_not_passed_over(suite: Suite, 
     said = "o fixed peer at two t or more: maxrl_annealed, maxrl_spread"
     assert said in regret.markdown(frame)
     figure, drawn = figure_of_regret.draw(without)
-    assert set(drawn["method"]) == {"smoothed"}
+    assert drawn.empty, "an exact arm has no N"
     assert said in notes(figure)
-    only = replace(suite, records=records[kept & (records["method"] != "smoothed")])
-    figure, drawn = figure_of_regret.draw(only)
-    assert drawn.empty
+    beside = planted_suite(["variance"], methods=("lecture",)).records
+    figure, drawn = figure_of_regret.draw(replace(suite, records=pd.concat([without.records, beside])))
+    assert set(drawn["method"]) == {"lecture"}
     assert said in notes(figure)
     assert "o fixed peer" not in regret.markdown(regret.table(suite)) + notes(figure_of_regret.draw(suite)[0])
