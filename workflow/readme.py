@@ -132,7 +132,8 @@ picture: only σ relative to the spread of the logits matters, and with t fixed 
 """,
         f"""
 A rule that ties σ to the spread costs {one_rule.min():.3f} to {one_rule.max():.3f} of accuracy against the best fixed t
-(MaxRL, N = 100, five ratios). The best of all rules at any level loses {best(rules)} on digits and {best(rules_mnist)} on MNIST,
+(MaxRL, N = 100, five ratios). The best of all rules at any level loses {best(rules)} on digits and
+{best(rules_mnist)} on MNIST,
 where a fixed t from 0.1 to 100 costs MaxRL at most {largest:.3f}. Where samples are few and logits many, t does
 matter: at K = 100 MaxRL ends at {long(10, 0.01)}, {long(10, 1)} and {long(10, 100)} for t = 0.01, 1 and 100 with
 N = 10, at {long(100, 0.01)}, {long(100, 1)} and {long(100, 100)} with N = 100.

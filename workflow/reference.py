@@ -1,6 +1,7 @@
 """Keep finished results as committed reference results: `make reference NAME=default`.
 
-What is kept is what tables and figures are made from, and the tables; seconds, logs, pictures and the report are not.
+What is kept is what tables and figures are made from, and the tables as CSV; their pages, seconds, logs, pictures and
+the report are not: a command makes them again.
 """
 
 import shutil
@@ -18,7 +19,6 @@ KEPT = [
     "runs/**/tuning.parquet",
     "timings/provenance.csv",
     "tables/*.csv",
-    "tables/*.md",
 ]
 
 
