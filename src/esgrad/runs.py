@@ -64,7 +64,7 @@ def backprop(suite: Suite, cell: dict[str, Any]) -> pd.DataFrame:
     The cell's own experiment comes first, then the others in the configuration's order, if their `hidden_size` is the
     same: another width is another network. Their runs may be longer or shorter than the cell's.
     """
-    rows = suite.records[suite.records["method"] == "backprop"]
+    rows = suite.backprop
     rows = rows[(rows[TASK] == [cell[column] for column in TASK]).all(axis=1)]
     held, own = set(rows["experiment"].unique()), cell["experiment"]
     alike = [e for e in experiments(suite) if _hidden_size(suite, e) == _hidden_size(suite, own)]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,15 @@ class Suite:
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise_scale: pd.DataFrame = field(default_factory=lambda: _whole([], records.NOISE_SCALE_COLUMNS))
 
-    @property
+    @cached_property
     def reported(self) -> pd.DataFrame:
         """The records that may be reported: those of the seeds that tuned nothing."""
         return self.records[self.records["seed"] < FIRST_TUNING_SEED]
+
+    @cached_property
+    def backprop(self) -> pd.DataFrame:
+        """Backprop's records, of all seeds: what cells are measured by (`esgrad.runs.backprop`)."""
+        return self.records[self.records["method"] == "backprop"]
 
 
 def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
@@ -71,7 +77,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
             whole = home / f"{part}.parquet"
             kept = records.kept_cells(job, home).glob(f"*/{part}.parquet")
             for path in sorted(kept) if partial and not whole.is_file() else [whole]:
-                tables.append(records.read(path))
+                tables.append(records.read_whole(path, list(records.COLUMNS)))
                 if current:
                     records.check_sources(tables[-1], job, path)
     return Suite(
@@ -96,7 +102,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
 
 def _whole(tables: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
     """All rows of some tables, or none with the right columns."""
-    return pd.concat(tables or [pd.DataFrame(columns=list(columns)).astype(columns)], ignore_index=True)
+    return pd.concat(tables or [pd.DataFrame(columns=list(columns))], ignore_index=True).astype(columns)
 
 
 def _measured(folder: Path, config: dict[str, Any], section: str, columns: list[str], partial: bool) -> pd.DataFrame:

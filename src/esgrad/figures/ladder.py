@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from esgrad import style
@@ -70,7 +71,7 @@ def draw(suite: Suite) -> style.Drawing:
     records = records[records["method"].isin(frame["method"])]
     note = "to 90\N{NO-BREAK SPACE}% of backprop's progress · bar: 95\N{NO-BREAK SPACE}% interval, paired by seed"
     note += "; of a diamond: of the measured noise"
-    censored = " · k/n arrived where runs were censored, → open above" if frame["censored"].any() else ""
+    censored = " · k/n arrived where runs were censored, → open above, ← open below" if frame["censored"].any() else ""
     rate = frame["given_rate"].iloc[0]
     given = "" if np.isnan(rate) else f" · one learning rate, given, for all rungs: {style.number(rate)}"
     style.footnote(figure, records, note + censored + given, style.budget(records))
@@ -125,6 +126,8 @@ def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bo
             va="center",
             fontsize=6.5,
             color=style.GREY,
+            path_effects=[withStroke(linewidth=2, foreground="white")],  # a diamond may stand here
+            zorder=5,
             arrowprops=_arrow(colour) if np.isinf(at.high) else None,
         )
 

@@ -43,7 +43,7 @@ class Space:
         """The chain rule from a gradient [R, 1, B·D]; it is one of the batch's mean already."""
         from torch.autograd import grad
 
-        return list(grad(self.logits, self.stack.parameters, gradient.view_as(self.logits)))
+        return list(grad((self.logits * gradient.view_as(self.logits)).sum(), self.stack.parameters))
 
 
 def costs(batch_size: int, num_samples: int) -> Costs:
