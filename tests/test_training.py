@@ -44,7 +44,7 @@ def test_costs_are_what_an_instrumented_run_counts(
     counted = {"queries": 0, "forwards": 0, "backwards": 0}
     of, steps = kind(name, model=model), 3
     blackbox = menu.load("blackboxes", of.blackbox)
-    judge, call, population, grad = blackbox.fitness, Stack.__call__, Stack.population, torch.autograd.grad
+    judge, call, population, chain = blackbox.fitness, Stack.__call__, Stack.population, Stack.chain
 
     def fitness(logits: Tensor, targets: Tensor) -> Tensor:
         assert not logits.requires_grad  # what a black box sees has no gradient
@@ -59,14 +59,14 @@ def test_costs_are_what_an_instrumented_run_counts(
         counted["forwards"] += vectors.shape[:2].numel() * images.shape[1]
         return population(stack, vectors, images)
 
-    def backward(outputs: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-        counted["backwards"] += outputs.shape[:2].numel()
-        return grad(outputs, *arguments)
+    def backward(stack: Stack, logits: Tensor, gradient: Tensor) -> list[Tensor]:
+        counted["backwards"] += logits.shape[:2].numel()
+        return chain(stack, logits, gradient)
 
     monkeypatch.setattr(blackbox, "fitness", fitness)
     monkeypatch.setattr(Stack, "__call__", forward)
     monkeypatch.setattr(Stack, "population", forwards)
-    monkeypatch.setattr(torch.autograd, "grad", backward)
+    monkeypatch.setattr(Stack, "chain", backward)
     last = run(of, digits, groups=[(1.0, 0.01)], seeds=(0,), steps=steps)[-1]
     if of.exact == "backprop":  # the labels judge each example once; no black box is asked
         counted["queries"] += of.batch_size * steps

@@ -23,6 +23,11 @@ class Stack:
         """Images [R, B, ...] to logits [R, B, D], the readings of an example side by side."""
         return vmap(self._one)(self.parameters, images).flatten(2)
 
+    def chain(self, logits: Tensor, gradient: Tensor) -> list[Tensor]:
+        """The chain rule: from a gradient at logits that this stack made, [R, B, D] both, to one at its parameters."""
+        with torch.enable_grad():  # a sum, not `grad_outputs`, for which torch imports sympy: .4 s a process
+            return list(torch.autograd.grad((logits * gradient).sum(), self.parameters))
+
     def flat(self) -> Tensor:
         """The parameters of each run as one vector, [R, d]."""
         return torch.cat([parameter.detach().flatten(1) for parameter in self.parameters], 1)

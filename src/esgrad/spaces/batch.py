@@ -41,9 +41,7 @@ class Space:
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule from a gradient [R, 1, B·D]; it is one of the batch's mean already."""
-        from torch.autograd import grad
-
-        return list(grad((self.logits * gradient.view_as(self.logits)).sum(), self.stack.parameters))
+        return self.stack.chain(self.logits, gradient.view_as(self.logits))
 
 
 def costs(batch_size: int, num_samples: int) -> Costs:
