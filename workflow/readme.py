@@ -246,6 +246,8 @@ def _cell(frame: pd.DataFrame, method: str, blackbox: str, num_samples: float) -
 def filled(readme: str) -> str:
     """The README with its blocks made anew."""
     for name, block in [("answers", answers()), ("plan", plan()), ("ladder", ladder()), ("results", results())]:
+        if re.search(r"\bnan\b", block):
+            raise SystemExit(f"the block '{name}' would say nan: the records in results/reference/ do not answer it")
         readme = re.sub(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{block}\n\g<2>", readme, flags=re.DOTALL)
     return readme
 
