@@ -6,6 +6,7 @@ its logits. With t fixed the logits grow, so the ratio falls by itself, whatever
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,8 +33,9 @@ def draw(suite: Suite) -> style.Drawing:
         return style.words(TITLE, "No experiment of this configuration varies t at the logits.", COLUMNS)
     suffix = records["variance"].where(records["variance"] != "fixed", "")
     peers = [method.removesuffix(f"_{rule}") for method, rule in zip(records["method"], suffix, strict=True)]
-    records = records.assign(peer=peers, ratio=records["sigma"] / records["spread"])
+    records = records.assign(peer=peers, ratio=np.log(records["sigma"] / records["spread"]))
     frame = _select.summary(records, KEYS, "ratio").dropna(subset="ratio")
+    frame[["ratio", "low", "high"]] = np.exp(frame[["ratio", "low", "high"]])  # geometric means: a ratio's
     panels = [
         (", ".join(filter(None, (style.label(peer), title))), part[part["peer"] == peer])
         for title, part in _select.settings(frame)
@@ -46,9 +48,11 @@ def draw(suite: Suite) -> style.Drawing:
         _panel(axes, part, levels)
         size = part["num_samples"].iloc[0]
         axes.set_title(title if pd.isna(size) else f"{title}, N = {style.number(size)}")
+    grid[0][0].set_ylim(frame["ratio"].min() / 2, frame["ratio"].max() * 2)  # a band of few seeds may run out
+    style.ticks(grid[0][0], "y", style.decades(frame["ratio"]))
     order = [f"t = {style.number(level)}" for level in levels]
     style.legend(figure, order=[*order, *_words(figure, order)], blank=style.trim(grid, len(panels)))
-    style.footnote(figure, records, f"line: mean, band: {style.INTERVAL}", style.budget(records))
+    style.footnote(figure, records, f"line: geometric mean, band: {style.INTERVAL}, of logarithms", style.budget(records))
     return figure, frame[COLUMNS]
 
 
@@ -84,7 +88,6 @@ def _panel(axes: Axes, part: pd.DataFrame, levels: list[float]) -> None:
         if rule != "fixed" and not lines.empty:
             words = f"{rule.replace('_', ' ')}, level {style.number(lines['noise_variance'].iloc[0])}"
             _line(axes, lines, {"color": colour, "linestyle": (0, (4, 1.5)), "label": words})
-    style.ticks(axes, "y", style.decades(part["ratio"]))
     axes.set_xlabel(style.AXES["steps"])
     axes.set_ylabel("σ / spread of the logits")
 
