@@ -43,17 +43,27 @@ def answers() -> str:
 def need() -> str:
     """How large N must be."""
     exponents, sizes = table("default", "exponents"), table("default", "samples_needed")
+    far_exponents, far_sizes = table("mnist", "exponents"), table("mnist", "samples_needed")
     accuracy = table("default", "accuracy").query("experiment == 'headline'")
     half = {"cosine": 0.5, "dataset": "digits"}
     whole = exponents[exponents["logit_dim_high"] - exponents["logit_dim_low"] == 990]
 
     def slope(stage: str, level: str, shaping: str) -> str:
-        row = one(whole, stage=stage, level=level, shaping=shaping, **half)
+        return power(one(whole, stage=stage, level=level, shaping=shaping, **half))
+
+    def power(row: pd.Series) -> str:
         return f"{row['exponent']:.2f} ({row['low']:.2f}–{row['high']:.2f}; law {row['law']:.2f})"
 
     def n(stage: str, level: str, shaping: str, k: int) -> str:
         row = one(sizes, stage=stage, level=level, shaping=shaping, logit_dim=k, **half)
         return f"{row['estimate']:,.0f} (law {row['predicted']:,.0f})"
+
+    def far(level: str) -> str:
+        asked = {"stage": "start", "level": level, "shaping": "raw", "cosine": 0.5, "dataset": "mnist"}
+        row = one(far_sizes, logit_dim=10_000, **asked)
+        over = far_exponents["logit_dim_low"].eq(10) & far_exponents["logit_dim_high"].eq(10_000)
+        grows = power(one(far_exponents[over], **asked))
+        return f"{row['estimate']:,.0f} (law {row['predicted']:,.0f}; power {grows})"
 
     def at(method: str, num_samples: int) -> str:
         return shown(one(accuracy, method=method, num_samples=num_samples))
@@ -64,7 +74,8 @@ def need() -> str:
 
 Of one example at a network's start it does. For a cosine of .5 to the exact gradient the lecture's estimate takes
 N = {n("start", "example", "raw", 10)} at K = 10 and {n("start", "example", "raw", 1000)} at K = 1,000; between them N
-grows as K to the power {slope("start", "example", "raw")}. The law has nothing fitted.
+grows as K to the power {slope("start", "example", "raw")}. The law has nothing fitted. At K = 10,000 (MNIST) it is
+{far("example")}, and {far("batch")} in a mini-batch of 128.
 """,
         f"""
 Three things make it milder. **Training**: once few classes compete, a class that cannot win costs its share and no
@@ -85,7 +96,7 @@ K here beyond 10 are logits that no label uses.
 """,
         """
 Tables `samples_needed.md`, `exponents.md` and `accuracy.md` of `make run`; the figure `samples_collapse` lays all K on
-one curve. Brackets are 95 % intervals.
+one curve. N is told in cells of a grid, eight a decade, the law's too. Brackets are 95 % intervals.
 """,
     )
 

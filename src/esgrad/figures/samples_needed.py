@@ -128,8 +128,9 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
     for level, word in (("example", "examples"), ("batch", f"batches of {frame['batch_size'].max()}")):
         here = frame[frame["level"] == level]
         if len(here):
-            counts.append(f"{here['num_observations'].max()} {word}")
-            spans.append(_span(int(here["num_observations"].max()), word.split()[0]))
+            fewest, most = int(here["num_observations"].min()), int(here["num_observations"].max())
+            counts.append(f"{_to(fewest, most)} {word}")
+            spans.append(_span(fewest, most, word.split()[0]))
     style.foot(
         figure,
         f"n = {', '.join(counts)} · data: {data} · model: {models}, trained by backprop, one seed, so one network for "
@@ -139,9 +140,14 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
     )
 
 
-def _span(count: int, word: str) -> str:
+def _span(fewest: int, most: int, word: str) -> str:
     """What a bar says of n, and how surely."""
-    if count == 1:
+    if most == 1:
         return f"the grid's cells around the crossings of one of the {word}"
-    covered = samples_needed.coverage(count)
-    return f"interval of the median over {word}, {100 * covered:.0f} % with n = {count}, whole cells of the grid of N"
+    covered = _to(*(round(100 * samples_needed.coverage(count)) for count in (fewest, most)))
+    return f"interval of the median over {word}, {covered} % with n = {_to(fewest, most)}, whole cells of the grid of N"
+
+
+def _to(fewest: int, most: int) -> str:
+    """Of numbers that differ between the K, from where to where."""
+    return str(most) if fewest == most else f"{fewest}–{most}"

@@ -52,7 +52,9 @@ def draw(suite: Suite) -> style.Drawing:
     style.ticks(grid[0][0], "y", style.decades(frame["ratio"]))
     order = [f"t = {style.number(level)}" for level in levels]
     style.legend(figure, order=[*order, *_words(figure, order)], blank=style.trim(grid, len(panels)))
-    style.footnote(figure, records, f"line: geometric mean, band: {style.INTERVAL}, of logarithms", style.budget(records))
+    style.footnote(
+        figure, records, f"line: geometric mean, band: {style.INTERVAL}, of logarithms", style.budget(records)
+    )
     return figure, frame[COLUMNS]
 
 
