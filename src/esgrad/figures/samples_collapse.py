@@ -90,7 +90,7 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
     style.foot(
         figure,
         f"n = {draws} a point, up to {frame['example'].nunique()} examples or batches · data: {data} · "
-        f"model: {models}, trained by backprop, one seed; {stages} · shapings: raw, leave-one-out to ∇p; hollow: MaxRL to ∇log p, whose "
-        "batches one rare example may dominate · point: mean over draws, no band · "
+        f"model: {models}, trained by backprop, one seed; {stages} · shapings: raw, leave-one-out to ∇p; hollow: "
+        "MaxRL to ∇log p, whose batches one rare example may dominate · point: mean over draws, no band · "
         "line: √(x/(1+x)), nothing fitted",
     )
