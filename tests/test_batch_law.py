@@ -85,6 +85,19 @@ def test_beyond_100_logits_a_curvature_alike_across_the_gradient_is_all_but_exac
         assert float(found) == pytest.approx(float(exact), rel=1e-3)
 
 
+@pytest.mark.parametrize("k", [2, 10])
+def test_beyond_100_logits_a_curvature_that_is_alike_across_the_gradient_is_exact(networks, monkeypatch, k):
+    """∇²p/p = −3 v̂v̂ᵀ + 2 (I − v̂v̂ᵀ), planted by its trace and its part along v̂, against v·∇²p v/p written out."""
+    monkeypatch.setattr("esgrad.measurement.pushed.EXACT_UP_TO", 1)
+    pushed = Pushed(networks[k][1].few(3), 1.0, pairs=False)
+    trace, along = -3 + 2.0 * (k - 1), torch.full((3,), -3.0, dtype=torch.float64)
+    pushed.place = pushed.place._replace(relative_laplacian=torch.full_like(along, trace), along=along)
+    v = torch.randn(3, k, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    onto = (v * torch.nn.functional.normalize(pushed.log_gradient, dim=1)).sum(1).square()  # |v̂·v|²
+    expected = -3 * onto + 2 * (v.square().sum(1) - onto)
+    torch.testing.assert_close(pushed.along(v).relative_laplacian, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_the_dimension_of_the_noise_is_that_of_its_covariance(networks):
     """(tr S)²/tr S², S = Σ J C Jᵀ in full; 64 probes tell it to a fifth or so."""
     for at in networks[10]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import LineCollection
+from scipy import stats
 
 from esgrad import config, menu, records, training
 from esgrad.measurement import noise_scale
@@ -165,6 +166,19 @@ def test_where_a_rung_was_not_run_the_next_stands_on_the_nearest_that_was() -> N
     frame = ladder.table(planted("backprop", "lecture", "parameter_noise"))
     assert row(frame, "lecture")["stands_on"] == "backprop"
     assert row(frame, "parameter_noise")["stands_on"] == "lecture"
+
+
+def test_a_rung_stands_on_one_of_its_own_n_or_of_none() -> None:
+    """The lecture at N = 30, 100 and 300; leave-one-out at 30, twice as fast, and 100, four times; smoothed."""
+    suite = planted("backprop", "smoothed", "leave_one_out", "lecture")
+    lecture, below = (suite.records[suite.records["method"] == name] for name in ("lecture", "leave_one_out"))
+    more = [lecture.assign(num_samples=100), lecture.assign(num_samples=300)]
+    more.append(below.assign(num_samples=100, step=below["step"] // 2))
+    frame = pd.concat([suite.records, *more], ignore_index=True).astype(records.COLUMNS)
+    frame = ladder.table(replace(suite, records=frame))
+    found = frame[(frame["method"] == "lecture") & (frame["target"] == "progress 0.90")].set_index("num_samples")
+    assert dict(found["stands_on"]) == {30: "leave_one_out", 100: "leave_one_out", 300: "smoothed"}
+    assert found["ratio"].tolist() == pytest.approx([2, 4, 4], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -369,10 +383,19 @@ def test_a_verdict_on_a_control_is_what_its_two_intervals_say(ratio, difference,
     assert verdict_on_control(ratio, difference) == verdict
 
 
-def test_dead_classes_are_counted_and_have_wilsons_interval(frame) -> None:
-    found = row(frame, "lecture")
-    assert found["dead_class_rate"] == 0.5
-    assert (found["dead_class_low"], found["dead_class_high"]) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+@pytest.mark.parametrize("diverged", [(), (0, 1), (1, 8)])
+def test_dead_classes_are_counted_in_what_finished_and_have_wilsons_interval(diverged: tuple[int, ...]) -> None:
+    """Planted: 5 of 10 runs, seeds 0 to 4, end with a dead class."""
+    suite = planted("backprop", "lecture", "maxrl")
+    lost = (suite.records["method"] == "lecture") & suite.records["seed"].isin(diverged)
+    lost &= suite.records["step"] == suite.records["step"].max()
+    assert lost.sum() == len(diverged)
+    status = suite.records["status"].mask(lost, "diverged")
+    frame = ladder.table(replace(suite, records=suite.records.assign(status=status)))
+    found, dead = row(frame, "lecture"), len({0, 1, 2, 3, 4}.difference(diverged))
+    interval = stats.binomtest(dead, 10 - len(diverged)).proportion_ci(0.95, "wilson")
+    assert found["dead_class_rate"] == dead / (10 - len(diverged))
+    assert (found["dead_class_low"], found["dead_class_high"]) == pytest.approx(tuple(interval))
     assert row(frame, "maxrl")["dead_class_rate"] == 0
 
 
@@ -390,9 +413,33 @@ def test_the_relative_noise_is_the_planted_one(known: bool, dimension: int) -> N
     assert found["error"] == pytest.approx(known_error, rel=0.15) if known else found["error"] > known_error
 
 
-def test_where_the_noise_hides_the_mean_nothing_is_said() -> None:
-    draws = torch.randn(50, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert np.isnan(noise_scale.relative_noise(draws)["relative_noise"])
+def test_of_few_draws_too_the_signal_is_found_without_bias() -> None:
+    """E|g|²/(1 + x) is |m|² = 1 on average, 5 standard errors; |Σg/n|² would be 1 + x/n = 1.5."""
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.full((100,), 0.1, dtype=torch.float64)
+    found = []
+    for _ in range(300):
+        draws = mean + 0.2 * torch.randn(8, 100, dtype=torch.float64, generator=generator)  # x = 4
+        noise = noise_scale.relative_noise(draws)["relative_noise"]
+        found.append(float(draws.square().sum(1).mean()) / (1 + noise))
+    assert np.isfinite(found).all(), "or those that are left were selected"
+    assert np.mean(found) == pytest.approx(1, abs=5 * np.std(found) / sqrt(len(found)))
+
+
+def test_a_mean_is_seen_where_it_is_three_standard_errors_of_the_noise_and_else_nothing_is_said() -> None:
+    """|E g|² by hand, the mean of g_i·g_j over pairs, and its jackknife, of 20 draws at a time on both sides of it."""
+    generator = torch.Generator().manual_seed(1)
+    away, said = [], []
+    for mean in [0.0, 0.2, 0.3] * 100:
+        draws = (mean + torch.randn(20, 30, dtype=torch.float64, generator=generator)).numpy()
+        products = draws @ draws.T
+        np.fill_diagonal(products, 0)
+        without = [np.delete(np.delete(products, i, 0), i, 1).sum() / (19 * 18) for i in range(20)]
+        away.append(products.sum() / (20 * 19) / sqrt(19 * np.var(without)))
+        said.append(np.isfinite(noise_scale.relative_noise(torch.from_numpy(draws))["relative_noise"]))
+    away = np.array(away)
+    assert (np.array(said) == (away > 3)).all()
+    assert np.histogram(away, [-inf, 0, 2, 3, 4, inf])[0].min() >= 10
 
 
 @pytest.fixture(scope="module")
@@ -480,6 +527,8 @@ def test_more_samples_and_less_credit_change_the_noise_as_they_should(digits) ->
     ]
     frame = noise_scale.measure(jobs, 0.01, digits, 64)
     assert "few_gaussian" not in set(frame["method"])
+    draws = frame.groupby("method")["num_draws"].unique().explode()
+    assert dict(draws) == dict.fromkeys(draws.index, 64) | {"batch": 4 * 64}, "where the mean is to be found, too"
     noise = frame[frame["step"] == 10].set_index("method")["relative_noise"]
     assert noise["smoothed"] < noise["many"] < noise["few"]
     added = noise - noise["smoothed"]

@@ -124,7 +124,7 @@ def test_subjects_that_differ_by_e_to_the_third_widen_nothing():
     rng = np.random.default_rng(2)
     who = np.tile(np.arange(10), 4)
     y = 3 * rng.normal(size=10)[who] + 1.2 * np.log(SIZES) + 0.1 * rng.normal(size=40)
-    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who)
+    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who, cure=False)
     x = np.log(SIZES).reshape(4, 10)
     slopes = np.array([np.polyfit(x[:, i], y.reshape(4, 10)[:, i], 1)[0] for i in range(10)])
     assert found.estimate == pytest.approx(slopes.mean(), abs=1e-6)
@@ -143,7 +143,7 @@ def test_slopes_that_differ_from_subject_to_subject_widen_the_interval_to_that_o
     x = np.log(SIZES).reshape(4, 10)
     slopes = np.array([np.polyfit(x[:, i], y.reshape(4, 10)[:, i], 1)[0] for i in range(10)])
     half = stats.t.ppf(0.975, 9) * slopes.std(ddof=1) / 10**0.5
-    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who)
+    found = exponent(SIZES, np.exp(y), np.exp(y), subjects=who, cure=False)
     assert (found.low, found.high) == pytest.approx((slopes.mean() - half, slopes.mean() + half), rel=1e-4)
 
 
@@ -156,10 +156,10 @@ def test_a_subject_that_never_arrived_changes_nothing_but_the_counts():
     assert lost[:5] == pytest.approx(found[:5])
     assert lost.num_runs == 44
     assert lost.censored_share > found.censored_share
-    none = exponent([10, 100], [5, 5], [np.inf, np.inf], subjects=[0, 0])
+    none = exponent([10, 100], [5, 5], [np.inf, np.inf], subjects=[0, 0], cure=False)
     assert none.refusal == "no run arrived, so the cost has no upper bound, at K = 10, 100"
     with pytest.raises(ValueError, match="subjects must be as many as the 40 runs"):
-        exponent(SIZES, low, high, subjects=who[:5])
+        exponent(SIZES, low, high, subjects=who[:5], cure=False)
 
 
 def test_a_size_without_a_hit_is_refused_by_name():
@@ -188,3 +188,22 @@ def test_too_little_is_refused_with_what_would_do():
 def test_bad_input_is_refused_in_a_line(arguments, words):
     with pytest.raises(ValueError, match=words):
         exponent(*arguments)
+
+
+def test_a_share_that_never_arrives_is_not_sought_within_subjects():
+    with pytest.raises(ValueError, match="subjects and cure are two models: cure=False"):
+        exponent([10, 100], [5, 5], [6, 6], subjects=[0, 0])
+
+
+def test_where_lines_run_through_every_interval_the_scatter_is_that_of_the_cells():
+    """Least squares of the middles, whose errors are uniform in their cells: its interval, and no Hessian."""
+    sizes, who = np.tile([10.0, 100.0, 1000.0], 4), np.repeat(range(4), 3)
+    cell = np.log(10) / 8
+    low = np.exp(np.floor(np.log(sizes) / cell + 0.3) * cell)
+    found = exponent(sizes, low, low * np.exp(cell), subjects=who, cure=False)
+    x = np.log(sizes) - np.log(sizes).mean()
+    half = stats.t.ppf(0.975, 3) * cell / np.sqrt(12 * np.square(x).sum())
+    assert found.estimate == pytest.approx(1, abs=0.01)
+    assert found.low <= found.estimate - half * (1 - 1e-9)
+    assert found.estimate + half * (1 - 1e-9) <= found.high
+    assert found.high - found.low < 4 * half

@@ -297,6 +297,22 @@ def test_the_law_of_hits_is_that_of_what_arrived_alone() -> None:
     assert lost["law_of_hits"] == pytest.approx(1.0)
 
 
+def test_what_the_budget_did_not_reach_is_late_and_never_lost() -> None:
+    """Six images of N* ∝ K as far as they arrived; the further two have not at K = 1000, the larger the exponent."""
+
+    def found(budget: float) -> float:
+        places = [(image, k) for image in range(6) for k in (10, 100, 1000)]
+        scatter = np.exp(0.1 * np.random.default_rng(0).normal(size=len(places)))
+        rows = pd.DataFrame(places, columns=["example", "logit_dim"]).assign(predicted=1.0)
+        needed, late = 3 * scatter * rows["logit_dim"], (rows["example"] < 2) & (rows["logit_dim"] == 1000)
+        ends = {"low": (needed / 1.15).mask(late, budget), "high": (needed * 1.15).mask(late, inf)}
+        return exponents._fit(rows.assign(**ends))["exponent"]
+
+    exponent = [found(budget) for budget in (3e3, 1e4, 1e5, 1e6)]
+    assert exponent[0] == pytest.approx(1, abs=0.05)
+    assert (np.diff(exponent) > 0.05).all(), "were they lost for good, it would stay at 1"
+
+
 def test_an_exponent_is_told_for_all_k_and_for_each_decade() -> None:
     ranges = list(exponents._ranges(pd.Series([2, 3, 10, 30, 100, 1000, 10_000])))
     assert ranges == [(2, 10_000), (2, 10), (10, 100), (100, 1000), (1000, 10_000)]
@@ -308,6 +324,15 @@ def test_a_typical_n_is_as_wide_as_the_grid_where_all_examples_agree() -> None:
     low, high = np.full(4, 100.0), np.full(4, 134.0)
     assert table.typical(low, high) == pytest.approx((13400**0.5, 100, 134))
     assert table.typical(low[:1], np.array([inf])) == (inf, 100, inf)
+
+
+def test_where_the_first_n_was_enough_a_typical_n_lies_below_it_in_a_cell_as_wide_as_the_next() -> None:
+    """(0, 1] stands for (½, 1], half of (1, 2]; so a law of N* < 1 is predicted to be below 1, too."""
+    ones = np.ones(4)
+    first, second = table.typical(0 * ones, ones), table.typical(ones, 2 * ones)
+    assert first == pytest.approx([end / 2 for end in second])
+    assert first.low < first.estimate < first.high == 1
+    assert table.typical(*table.cells(0.3 * ones)) == first
 
 
 def test_a_law_without_error_predicts_the_estimate(planted) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 
 from esgrad import menu
@@ -33,8 +34,28 @@ from esgrad.theory import (
     squared_cosine,
     tied_ratio,
 )
+from esgrad.theory.binomial import hits
 from esgrad.theory.variance import MIRRORED, WEIGHTS
 from tests.drawing import CASES, EACH_CASE, PAIRS, TARGET, TWO_SIGMAS, Case, assert_mean, drawn, scattered
+
+# The number of hits
+
+
+@pytest.mark.parametrize("mean", [0.001, 0.03, 0.3, 1.0, 3.0, 30.0])
+@pytest.mark.parametrize("num_samples", [100, 10_000, 10**9])
+def test_where_hits_are_rare_their_means_have_ten_digits(mean: float, num_samples: int) -> None:
+    """Factorial moments, N(N−1)(N−2) p³ the third, weigh the tail; E 1/(r+1) is known too, E 1/r a sum."""
+    n, p = num_samples, mean / num_samples
+    counts = np.arange(1, min(n, 150) + 1)
+    want = [
+        *(math.prod(n - i for i in range(power)) * p**power for power in (1, 2, 3)),
+        -math.expm1((n + 1) * math.log1p(-p)) / ((n + 1) * p),
+        (binom.pmf(counts, n, p) / counts).sum(),
+    ]
+    r, _, weight = hits(torch.tensor(math.log(p), dtype=torch.float64), torch.tensor(1 - p, dtype=torch.float64), n)
+    means = [r, r * (r - 1), r * (r - 1) * (r - 2), 1 / (r + 1), torch.where(r > 0, 1 / r, 0.0)]
+    assert [float((weight * of_hits).sum()) for of_hits in means] == pytest.approx(want, rel=1e-10)
+
 
 # The variance laws
 
@@ -178,13 +199,18 @@ def test_a_mini_batch_has_the_variance_of_its_examples_and_of_its_noise(shaping:
     assert_mean(squares, batch_variance(of_data, of_noise, batch_size))
 
 
-def test_the_best_number_of_samples_is_the_cheapest() -> None:
-    variance, of_data, forward, query = 800.0, 2.0, 50.0, 1.0
-    best = best_num_samples(of_data, variance, forward, query).item()
-    price = lambda n: (of_data + variance / n) * (forward + n * query)  # noqa: E731
-    assert best == pytest.approx(math.sqrt(50 * 400))
-    assert all(price(best) <= price(best * factor) for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2))
-    assert best_num_samples(2.0, 800.0, 0.0, 1.0) == 1  # where only queries cost, one is best
+@pytest.mark.parametrize("query", [0.2, 1.0, 7.0])
+@pytest.mark.parametrize("forward", [3.0, 50.0])
+def test_the_best_number_of_samples_is_the_cheapest(query: float, forward: float) -> None:
+    """Of all N there are, by search: a minimum is found to the root of the digits that its price has."""
+    variance, of_data = 800.0, 2.0
+
+    def price(log_n: float) -> float:
+        return (of_data + variance / math.exp(log_n)) * (forward + math.exp(log_n) * query)
+
+    cheapest = math.exp(minimize_scalar(price, bounds=(0, 10), method="bounded", options={"xatol": 1e-9}).x)
+    assert best_num_samples(of_data, variance, forward, query).item() == pytest.approx(cheapest, rel=1e-6)
+    assert best_num_samples(of_data, variance, 0.0, query) == 1  # where only queries cost, one is best
 
 
 @TWO_SIGMAS

@@ -182,6 +182,8 @@ def _check_rule(name: str, methods: dict[str, Any]) -> None:
     method = methods[name]
     if (rule := method["variance"]) == "fixed" or "control" in method:
         return
+    if "exact" in method and not menu.load("exact", method["exact"]).USES_VARIANCE:
+        raise ValueError(f"methods.{name} has the rule {rule}, but {method['exact']} knows no t: it would do without")
     peer = name.removesuffix(f"_{rule}")
     if peer == name:
         raise ValueError(

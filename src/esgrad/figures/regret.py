@@ -58,7 +58,7 @@ def draw(suite: Suite) -> style.Drawing:
     style.legend(figure, order=[rule.replace("_", " ") for rule in rules])
     records = _select.reported(suite, *names)
     records = records[records["method"].isin(frame["method"])]
-    more = " · ".join(filter(None, ("diverged: accuracy 0", alone)))
+    more = " · ".join(filter(None, ("diverged: accuracy 0", alone, style.budget(records))))
     style.footnote(figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", more)
     return figure, frame[COLUMNS]
 

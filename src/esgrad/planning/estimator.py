@@ -19,6 +19,7 @@ from esgrad.theory.variance import MIRRORED, WEIGHTS
 
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""
+FEW = 1000  # samples, up to which the limit for large N is not relied on
 SCANNED = 8_000  # logits looked at for each t
 OBJECTIVES = {
     "log p": ("maxrl", "success"),
@@ -144,8 +145,10 @@ def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:
     return high
 
 
-def scan(logits: Tensor, targets: Tensor) -> list[tuple[float, Place]]:
+def scan(logits: Tensor, targets: Tensor, own: float) -> list[tuple[float, Place]]:
     """Logits [B, K] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
+
+    The first is `own`, the t at hand.
 
     The spread is the root mean square of the standard deviation of an example's logits; where it is 0, every t is the
     same and there is nothing to scan. Of many examples some stand for all.
@@ -155,7 +158,7 @@ def scan(logits: Tensor, targets: Tensor) -> list[tuple[float, Place]]:
         return []
     some = drawn(len(logits), max(8, SCANNED // logits.shape[1]))
     tried = [float(f"{spread * 10 ** (quarter / 4):.2g}") for quarter in range(-8, 13)]
-    return [(variance, theory.place(logits[some], targets[some], variance)) for variance in tried]
+    return [(variance, theory.place(logits[some], targets[some], variance)) for variance in (own, *tried)]
 
 
 def drawn(count: int, most: int) -> Tensor:
@@ -164,8 +167,17 @@ def drawn(count: int, most: int) -> Tensor:
 
 
 def best_variance(of: Estimator, scanned: list[tuple[float, Place]], cosine: float) -> float:
-    """The t of a scan at which fewest samples give that mean cosine to the t's own exact gradient."""
-    return min(scanned, key=lambda each: _mean_needed(of.long_run_ratio(each[1]), cosine))[0]
+    """The t of a scan at which fewest samples give that mean cosine to the t's own exact gradient.
+
+    The law's limit for large N tells, and where it says few samples the law itself.
+    """
+
+    def needed(place: Place) -> float:
+        many = _mean_needed(of.long_run_ratio(place), cosine)
+        exact = of.num_samples(place, cosine) if many < FEW else None
+        return many if exact is None else exact
+
+    return min(scanned, key=lambda each: needed(each[1]))[0]
 
 
 def _mean_needed(ratio: Tensor, cosine: float) -> float:

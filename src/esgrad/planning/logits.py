@@ -155,13 +155,13 @@ class LogitsPlan:
         ]
         shares = _quantiles(torch.tensor(each, dtype=torch.float64)).items()
         quantiles = {share: None if count is None else int(count) for share, count in shares}
-        scanned = scan(self.logits, self.targets)
+        scanned = scan(self.logits, self.targets, variance)
         best = best_variance(of, scanned, cosine) if scanned else None
         return {
             "num_samples_quantiles": quantiles,
             "best_noise_variance": best,
             "best_num_samples": None if best is None else of.num_samples(self._place(best), cosine),
-            "noise_variance_scanned": [scanned[0][0], scanned[-1][0]] if scanned else None,
+            "noise_variance_scanned": [scanned[1][0], scanned[-1][0]] if scanned else None,
         }
 
     def _share(self, option: Option) -> float | None:

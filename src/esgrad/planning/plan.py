@@ -227,7 +227,7 @@ def _whole(name: str, value: Any, least: int, most: int) -> int | None:
 def _positive(name: str, value: Any) -> float | None:
     """The value, if there is one; ValueError unless it is a number above 0 that can be squared."""
     if value is not None and not (_real(value) and 1e-100 < value < 1e100):
-        raise ValueError(f"{name} is a finite number above 0, not {value!r}")
+        raise ValueError(f"{name} is a number above 0, from 1e-100 to 1e100, not {value!r}")
     return None if value is None else float(value)
 
 

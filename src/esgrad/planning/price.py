@@ -86,8 +86,9 @@ def cheapest(
     else:
         if least < math.inf:
             raise ValueError(
-                f"query_cost {terms.query_cost:g} is so small beside forward_cost {terms.forward_cost:g} that N up to"
-                f" {FARTHEST:.0e} hardly costs, where the search ends: a larger query_cost, or num_samples, would do"
+                f"the least price lies beyond N = {FARTHEST:.0e}, where the search ends: a query_cost larger than"
+                f" {terms.query_cost:g} beside a forward_cost of {terms.forward_cost:g}, fewer logits or num_samples"
+                " would do"
             )
     best = min(looked, key=lambda count: looked[count].price)
     low, high = int(best / DENSE) - 1, int(best * DENSE) + 1

@@ -94,7 +94,7 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (
             "batch",
-            f"B = {answer['batch_size']:,}, beside a noise scale of {number(answer['noise_scale'])} examples"
+            f"B = {number(answer['batch_size'])}, beside a noise scale of {number(answer['noise_scale'])} examples"
             f"{_batch(answer)}",
         ),
         ("price", f"{number(answer['price'])} to the target: {spent} in {number(answer['steps'])} steps"),

@@ -16,6 +16,7 @@ from esgrad import statistics
 from esgrad.statistics import Interval, comparisons, regression
 
 SPREAD, EXPONENT, GRID = 0.7, 1.5, np.log(1.25)
+WITHIN, CELL = 0.1, np.log(10) / 8
 SIZES = np.array([10.0, 30.0, 100.0, 300.0])
 FAMILY = 12
 
@@ -143,6 +144,19 @@ def _suite(rng: np.random.Generator, case: Condition) -> tuple[NDArray, NDArray,
     return sizes, np.exp(np.where(censored, budget, low)), np.where(censored, np.inf, np.exp(low + GRID))
 
 
+def _same_subjects(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
+    """n subjects, each with an intercept, at every size, read in cells that hide most of their scatter (s = .1)."""
+    sizes, who = np.tile(SIZES, case.seeds), np.repeat(np.arange(case.seeds), len(SIZES))
+    cost = EXPONENT * np.log(sizes) + (SPREAD * rng.normal(size=case.seeds))[who] + WITHIN * rng.normal(size=len(who))
+    low = np.floor(cost / CELL) * CELL
+    censored = cost > np.quantile(cost, 1 - case.late)
+    high = np.where(censored, np.inf, np.exp(low + CELL))
+    found = regression.exponent(sizes, np.exp(low), high, subjects=who, cure=False)
+    if found.refusal:
+        return {}
+    return {"exponent, same subjects": _holds(Interval(found.estimate, found.low, found.high), EXPONENT)}
+
+
 def _family(rng: np.random.Generator, case: Condition) -> dict[str, bool]:
     """Is any of 12 methods told from a reference that is like themselves? All share what a seed does to costs."""
     costs, hits = _shared(rng, case, np.ones(FAMILY + 1))
@@ -159,12 +173,13 @@ TRIALS: dict[str, Trial] = {
     "ratio_interval": _ratio,
     "expected_running_time_interval": _expected,
     "exponent": _exponent,
+    "exponent, same subjects": _same_subjects,
     "sign flips and Holm": _family,
 }
 INTERVALS = [
     *("mean_interval", "geometric_mean_interval", "wilson_interval", "median_interval", "cost_interval"),
     *("ratio_interval", "ratio_interval, late reference", "ratio_interval, to itself"),
-    *("expected_running_time_interval", "exponent"),
+    *("expected_running_time_interval", "exponent", "exponent, same subjects"),
 ]
 NOMINAL = dict.fromkeys(INTERVALS, statistics.CONFIDENCE) | dict.fromkeys(
     ["cure check", "sign flips and Holm"], comparisons.LEVEL

@@ -82,6 +82,8 @@ def median_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
     n = len(costs)
     if n == 0 or np.isnan(costs).any():
         return NOTHING
+    if n == 1 and hits.all():
+        return Interval(float(costs[0]), np.nan, np.nan)
     k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
     low, high = np.sort(costs)[k - 1], np.sort(np.where(hits, costs, np.inf))[n - k]
     return Interval(median_cost(costs, hits), float(low), float(high))

@@ -28,6 +28,8 @@ from esgrad.statistics import CONFIDENCE
 from esgrad.statistics.likelihood import Costs, Fit, likelihood, maximum, scores
 
 _STEPS = 60
+_THROUGH = -1e-3
+"""A log likelihood above it: lines run through every interval, whose widths hide what scatter there is."""
 
 
 class Exponent(NamedTuple):
@@ -67,10 +69,13 @@ def exponent(
     exact, uncensored costs that is Student's interval of least squares. From three subjects on it also holds the one
     whose standard error is that of their scores, G/(G − 1) Σ u uᵀ between the inverse Hessians, with Student's t at
     G − 1: slopes that differ from subject to subject are no noise within them (of exact costs that are all known it is
-    the interval of the mean of the subjects' slopes). `make coverage` prints how often the former holds the truth.
+    the interval of the mean of the subjects' slopes). Where lines run through every interval, the scatter that the
+    intervals hide is taken as theirs, width/√12. `make coverage` prints how often all this holds the truth.
     """
     sizes, low, high = (np.asarray(values, dtype=float) for values in (sizes, low, high))
     _check(sizes, low, high)
+    if cure and subjects is not None:
+        raise ValueError("subjects and cure are two models: cure=False where subjects are told apart")
     hits = np.isfinite(high)
     refusal = _refusal(sizes, low > 0, hits)
     censored = float(1 - hits.mean()) if len(hits) else np.nan
@@ -102,15 +107,15 @@ def _exponent(costs: Costs, fit: Fit) -> Exponent:
     intercepts = fit.parameters[:at]
     lower, upper = _bounds(costs, fit)
     estimate = slope / precision
-    if -1e-5 < fit.value <= 0 and np.isfinite(
-        upper - lower
-    ):  # lines run through every interval, and the likeliest slope is any of theirs
+    half = 0.0
+    if _THROUGH < fit.value <= 0 and np.isfinite(upper - lower):  # the likeliest slope is that of any such line
         estimate = (lower + upper) / 2
         parameters = maximum(costs.given(estimate), fit).parameters
         intercepts, precision = parameters[:at], float(parameters[at])
+        half = _half_width_of_cells(costs)
     elif at > 2:
         half = _half_width(costs, fit)
-        lower, upper = min(lower, estimate - half), max(upper, estimate + half)
+    lower, upper = min(lower, estimate - half), max(upper, estimate + half)
     return Exponent(
         estimate,
         lower,
@@ -142,9 +147,22 @@ def _half_width(costs: Costs, fit: Fit) -> float:
     change = np.zeros(len(fit.parameters))
     slope, precision = fit.parameters[at : at + 2]
     change[at], change[at + 1] = 1 / precision, -slope / precision**2
-    moved = each @ np.linalg.solve(likelihood(costs, fit.parameters)[2], change)
+    moved = each @ np.linalg.lstsq(likelihood(costs, fit.parameters)[2], change)[0]
     error = np.sqrt(count / (count - 1) * np.square(moved).sum())
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+
+
+def _half_width_of_cells(costs: Costs) -> float:
+    """Student's t times the standard error of b by least squares, of costs that lie anywhere in their intervals."""
+    known = np.isfinite(costs.low) & np.isfinite(costs.high)
+    who = np.zeros(len(known), int) if costs.subjects is None else costs.subjects
+    x, who = costs.x[known], who[known]
+    count = np.bincount(who, minlength=costs.intercepts)
+    within = x - (np.bincount(who, x, costs.intercepts) / np.maximum(count, 1))[who]
+    cell = np.sqrt(np.square(costs.high[known] - costs.low[known]).mean() / 12)
+    freedom = costs.intercepts - 1 if costs.intercepts > 2 else len(x) - 1 - costs.intercepts
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1))
+    return float(quantile * cell / np.sqrt(np.square(within).sum()))
 
 
 def _cure_p(gain: float, hits: int) -> float:
