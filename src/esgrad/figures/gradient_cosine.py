@@ -103,5 +103,6 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
         f"n = {draws} draws × {examples} training images · data: {', '.join(sorted(set(frame['dataset'])))} · model: "
         f"{', '.join(sorted(set(frame['model'])))}, trained by backprop, {style.number(steps.max())} steps, one seed · "
         f"t = {style.number(frame['noise_variance'].iloc[0])} · points: mean cosine to the exact ∇p "
-        "(success, MaxRL: ∇log p), bars: ± 2 standard errors over the draws; lines: the law, with nothing fitted",
+        "(success, MaxRL: ∇log p), bars: ± 2 standard errors over the draws; lines: the law, nothing fitted, solid "
+        "per example, dashed per batch; below 0.01 nothing is shown",
     )

@@ -136,7 +136,7 @@ def _foot(figure: Figure, frame: pd.DataFrame) -> None:
         f"n = {', '.join(counts)} · data: {data} · model: {models}, trained by backprop, one seed, so one network for "
         f"each K · t = {style.number(frame['noise_variance'].iloc[0])} · N*: where the mean cosine to the exact "
         f"gradient reaches the wanted one · point: median; bar: {'; '.join(spans)}; arrow: open above; pale: a bound · "
-        "lines: the same median of the law's N*, nothing fitted",
+        "lines: the same median of the law's N*, nothing fitted, dashed for the larger cosine",
     )
 
 
