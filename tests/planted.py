@@ -341,3 +341,8 @@ def _samples_needed() -> pd.DataFrame:
                     cosine = np.sqrt(samples / (samples + scale))
                     rows.append(words | {"kind": "curve", "num_samples": samples, "cosine": cosine, "predicted": law})
     return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})
+
+
+def of(frame: pd.DataFrame, **words: object) -> pd.DataFrame:
+    """The rows with these values."""
+    return frame[np.logical_and.reduce([frame[column] == value for column, value in words.items()])]

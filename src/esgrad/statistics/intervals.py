@@ -84,9 +84,14 @@ def median_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
         return NOTHING
     if n == 1 and hits.all():
         return Interval(float(costs[0]), np.nan, np.nan)
-    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
+    k = median_order(n)
     low, high = np.sort(costs)[k - 1], np.sort(np.where(hits, costs, np.inf))[n - k]
     return Interval(median_cost(costs, hits), float(low), float(high))
+
+
+def median_order(count: int) -> int:
+    """Which order statistics bound the median of n: the k-th smallest and k-th largest, as `median_interval` says."""
+    return max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)))
 
 
 def cost_interval(costs: ArrayLike, hits: ArrayLike) -> Interval:
@@ -201,7 +206,7 @@ def ratio_interval(
     if (hits & arrived).all():
         return geometric_mean_interval(spent)
     least, most = np.sort(np.where(arrived, spent, 0.0)), np.sort(np.where(hits, spent, np.inf))
-    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
+    k = median_order(n)
     middle = slice((n - 1) // 2, n // 2 + 1)
     return Interval(_centre(least[middle], most[middle]), float(least[k - 1]), float(most[n - k]))
 

@@ -21,7 +21,7 @@ from scipy import stats
 
 from esgrad import markdown as md
 from esgrad.measurement import brackets
-from esgrad.statistics import CONFIDENCE, NOTHING, Interval, median_interval
+from esgrad.statistics import NOTHING, Interval, median_interval, median_order
 from esgrad.suite import Suite
 
 KEY = [
@@ -81,8 +81,7 @@ def reached(low: NDArray, high: NDArray) -> float:
 
 def coverage(count: int) -> float:
     """The chance that the interval of `median_interval` holds the median of n, if no two are equal; NaN for one."""
-    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)))
-    return float(1 - 2 * stats.binom.cdf(k - 1, count, 0.5)) if count > 1 else np.nan
+    return float(1 - 2 * stats.binom.cdf(median_order(count) - 1, count, 0.5)) if count > 1 else np.nan
 
 
 def typical(low: NDArray, high: NDArray, unit: NDArray | float = 1.0) -> Interval:
