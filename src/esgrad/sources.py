@@ -1,16 +1,23 @@
 """Which source files a job depends on: the files it names and all they import, parsed and never imported.
 
 Names loaded through a menu are invisible to a walk of imports, so the job's own words are the walk's starting points.
+Compiled twins are walked for imports but are no sources: tests hold each to the bits of an oracle that is one, so that
+a faster kernel disowns no record.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from esgrad.job import Job
 from esgrad.menu import PACKAGE
+
+COMPILED = "kernels/compiled"  # the folder of the twins, below the package
+MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u"...", a comment
 
 
 def of_job(job: Job) -> list[Path]:
@@ -31,7 +38,10 @@ def of_job(job: Job) -> list[Path]:
 
 
 def closure(starts: Iterable[str]) -> list[Path]:
-    """The files below the package that these ones import, directly or not, themselves included; sorted."""
+    """The files below the package that these ones import, directly or not, themselves included; sorted.
+
+    Without compiled twins, but with what those import elsewhere.
+    """
     found: set[Path] = set()
     waiting = [PACKAGE / start for start in starts]
     while waiting:
@@ -39,16 +49,68 @@ def closure(starts: Iterable[str]) -> list[Path]:
         if path not in found:
             found.add(path)
             waiting.extend(_imports(path))
-    return sorted(found)
+    return [path for path in sorted(found) if not _is_compiled(path)]
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """The digest of these files' names and of what their code means, the same on every Python that runs it.
+
+    Counts: every name, constant (1, 1.0 and True are three), operator, default, decorator and annotation, and the order
+    of statements. Does not: comments, docstrings and other strings that stand alone, layout, brackets and quotes that
+    the parser drops, how a number is spelled (1e-3 or 0.001), and compiled twins.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        if not _is_compiled(path):
+            total.update(f"{path.relative_to(PACKAGE).as_posix()}\0{_meaning(path)}\0".encode())
+    return total.hexdigest()[:16]
+
+
+def _is_compiled(path: Path) -> bool:
+    return path.is_relative_to(PACKAGE / COMPILED)
 
 
 @cache
-def digest(paths: tuple[Path, ...]) -> str:
-    """The digest of these files' names and contents."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()[:16]
+def _meaning(path: Path) -> str:
+    return _said(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _said(part: object) -> str:
+    """A part of a syntax tree in words that, unlike those of `ast.dump`, no version of Python changes."""
+    if isinstance(part, list):
+        return f"[{','.join(_said(each) for each in part if not _stands_alone(each))}]"
+    if not isinstance(part, ast.AST):
+        return ascii(part)  # tells types apart; `repr` spells a letter by the Unicode table of its Python
+    return f"{type(part).__name__}({','.join(f'{name}={_said(value)}' for name, value in _fields(part))})"
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """What a node says, without empty fields and zeros: versions differ in which they have."""
+    for name, value in ast.iter_fields(node):
+        if isinstance(node, (ast.Constant, ast.MatchSingleton)) and name == "value":
+            yield name, value  # None itself is a value here
+        elif isinstance(node, ast.JoinedStr):
+            yield name, list(_joined(value))
+        elif value and name not in MEANINGLESS:
+            yield name, value
+
+
+def _joined(pieces: list[Any]) -> Iterator[object]:
+    """The pieces of an f-string; versions differ in how they cut the text between two braces, and in empty texts."""
+    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, ast.Constant)):
+        if not is_text:
+            yield from group
+        elif text := "".join(piece.value for piece in group):
+            yield text
+
+
+def _stands_alone(statement: object) -> bool:
+    """Whether it is a docstring or another string that nothing takes."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 @cache
