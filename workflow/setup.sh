@@ -121,7 +121,7 @@ explain() { # why pip failed, in a line
   elif grep -qE 'No matching distribution' $LOG; then
     why="no build for this system ($(uname -sm)): $(grep -E 'No matching distribution' $LOG | tail -n 1); Linux and macOS 14 or newer on Apple silicon will do"
   else
-    why="pip failed: $(grep -E '^ERROR' $LOG | tail -n 1)"
+    why="pip failed: $({ grep -E '^ERROR' $LOG || cat $LOG; } | tail -n 1)" # ended from outside it says no error
   fi
   refuse "$why (log: $LOG); call again when that is mended"
 }
