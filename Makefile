@@ -66,7 +66,7 @@ reference: setup ## keep results/NAME as committed reference results (NAME=defau
 readme: setup ## fill README.md's numbers from results/reference/
 	@$(BIN)/python workflow/readme.py
 
-coverage: setup ## measure how often each interval holds the truth, on planted data, in 5 minutes: results/reference/
+coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
 	@$(BIN)/python -m esgrad.statistics.coverage results/reference
 
 lock: ## pin pyproject.toml's dependencies in requirements.lock again (needs uv; LOCK_ARGS=--upgrade)

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from esgrad.statistics import coverage, coverage_trials
-from esgrad.statistics.coverage_trials import Condition
+from esgrad.statistics.coverage_trials import ALARM, Condition
 
 COMMITTED = Path(__file__).parents[1] / "results/reference/coverage.csv"
 KEY = ["interval", "seeds", "late", "never"]
 SHORT = 150
-SLOW = {"exponent": 30, "exponent, same subjects": 60, "sign flips and Holm": 100}
-SHORT_OF_LEVEL = ("mean_interval", "expected_running_time_interval", "exponent, same subjects")
+SLOW = {"exponent": 30, "exponent, same subjects": 60, ALARM: 100}
+RATIOS = ("ratio_interval", "ratio_interval, late reference", "ratio_interval, to itself")
+EXPONENTS = ("exponent", "exponent, same subjects")
+SHORT_OF_LEVEL = ("mean_interval", "expected_running_time_interval")
 """The intervals that cannot hold 95 % everywhere; their docstrings say where, and the table marks it."""
 
 
@@ -29,18 +31,13 @@ def short():
 
 
 def test_every_interval_meets_every_n_and_censoring(short):
-    assert set(short["interval"]) == set(coverage_trials.NOMINAL)
-    for name in (
-        "median_interval",
-        "cost_interval",
-        "ratio_interval",
-        "ratio_interval, late reference",
-        "ratio_interval, to itself",
-        "exponent",
-        "sign flips and Holm",
-    ):
+    grid = ("median_interval", "cost_interval", *RATIOS, ALARM)
+    only = ("mean_interval", "geometric_mean_interval", "wilson_interval", "expected_running_time_interval", *EXPONENTS)
+    assert set(short["interval"]) == {*grid, *only}
+    for name in (*grid, "exponent"):
         met = short.loc[short["interval"] == name, ["seeds", "late", "never"]]
-        assert set(met.itertuples(index=False, name=None)) == set(product((5, 10, 20), (0, 0.25, 0.5), (0, 0.2)))
+        lost = (0,) if name == "exponent" else (0, 0.2)
+        assert set(met.itertuples(index=False, name=None)) == set(product((5, 10, 20), (0, 0.25, 0.5), lost))
 
 
 def test_intervals_cover_what_they_say(short):
@@ -51,7 +48,7 @@ def test_intervals_cover_what_they_say(short):
 
 
 def test_a_family_of_tests_of_equals_raises_a_false_alarm_in_one_suite_of_twenty_at_most(short):
-    family = short[short["interval"] == "sign flips and Holm"]
+    family = short[short["interval"] == ALARM]
     assert (family["coverage"] <= 0.05 + 5 * np.sqrt(0.05 * 0.95 / family["suites"])).all()
     assert family["coverage"].max() > 0
 
@@ -93,7 +90,7 @@ def test_a_study_obeys_its_seed_and_touches_no_other():
 def test_what_is_taken_for_true_is_what_very_many_runs_give(late, never):
     runs = 200_000
     case = Condition(runs, late, never)
-    costs, hits = (values[0] for values in coverage_trials._costs(np.random.default_rng(0), case))
+    costs, hits = coverage_trials._costs(np.random.default_rng(0), case)
     arrive = (1 - never) * (1 - late)
     assert hits.mean() == pytest.approx(arrive, abs=5 * np.sqrt(0.25 / runs) + 1e-4)
     ratio = costs.sum() / hits.sum()

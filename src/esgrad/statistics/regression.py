@@ -1,16 +1,15 @@
-"""The exponent of a cost: cost = c·K^b up to log-normal scatter, where some costs are known as intervals only.
+"""The exponent of a cost: cost = c·K^b up to log-normal scatter, where the costs are known as intervals only.
 
     log cost = a + b log K + s ε,   ε ~ N(0, 1)
 
 A cost is read between two evaluations, or bracketed, so it lies in (low, high]; of a run that ended before it
-arrived only low is known, and high is inf. The likelihood of such data is Π [Φ((log high − μ)/s) − Φ((log low − μ)/s)],
-μ = a + b log K: censored log-normal regression, an accelerated failure time model (Kalbfleisch and Prentice, The
-statistical analysis of failure time data, 2002, chapter 3). Least squares on the hits alone, or on capped costs, finds
-too small an exponent, because the dear runs are those that are missing.
-
-A run that loses a class never arrives, whatever its budget. The check for that is a cure mixture: a share π of runs
-never arrives, so that a censored run has probability π + (1 − π)(1 − Φ) (Boag 1949; Farewell 1982). Where every cost is
-known to be finite, that share would only take late ones for lost: `cure=False`.
+arrived only low is known, and high is inf. With θ = (a/s, b/s, 1/s) the ends of its logarithm are
+u = (1/s)·log end − a/s − (b/s)·log K, and the likelihood of such data is Π [Φ(u_high) − Φ(u_low)]: censored log-normal
+regression, an accelerated failure time model (Kalbfleisch and Prentice, The statistical analysis of failure time data,
+2002, chapter 3). Least squares on the hits alone, or on capped costs, finds too small an exponent, because the dear
+runs are those that are missing. In θ the log-likelihood is concave (Olsen 1978, Econometrica 46), so Newton's method
+finds its one maximum. If a line runs through every interval the likelihood tends to 1 as s → 0, and there is none; what
+is taken for it is then as near as matters.
 
 Where the same subjects were measured at every K, what makes one dear makes it dear throughout: with `subjects` each has
 an intercept a of its own, so that the slope is found within subjects and their spread is no noise. One that never
@@ -25,21 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from esgrad.statistics import CONFIDENCE
-from esgrad.statistics.likelihood import Costs, Fit, likelihood, maximum, scores
 
-_STEPS = 60
+_STEPS, _ENOUGH, _LEAST = 60, 1e-7, 1e-6
 _THROUGH = -1e-3
-"""A log likelihood above it: lines run through every interval, whose widths hide what scatter there is."""
+"""A log-likelihood above it: lines run through every interval, whose widths hide what scatter there is."""
 
 
 class Exponent(NamedTuple):
-    """cost ≈ constant · K^estimate, with its 95 % interval [low, high] and what it rests on.
+    """cost ≈ constant · K^estimate, with its 95 % interval [low, high] and the share of all runs that is censored.
 
-    `refusal` says in a line why there is no exponent (then the numbers are NaN), and is empty where there is one.
     `spread` is s, the standard deviation of the log cost at one K of a subject, `constant` that of the typical subject
-    (the intercepts' mean). `num_runs` and `censored_share` are of all runs. `cure_p` is the p value of "every run would
-    arrive, given time" against a share that never does, NaN where that is not asked; below 5 %, `never_share` is that
-    share and the exponent that of the runs that arrive, else `never_share` is 0.
+    (the intercepts' mean). `refusal` says in a line why there is no exponent (then these are NaN), else it is empty.
     """
 
     estimate: float
@@ -47,143 +42,73 @@ class Exponent(NamedTuple):
     high: float
     constant: float
     spread: float
-    num_runs: int
     censored_share: float
-    never_share: float
-    cure_p: float
-    refusal: str
+    refusal: str = ""
 
 
-def exponent(
-    sizes: ArrayLike, low: ArrayLike, high: ArrayLike, *, subjects: ArrayLike | None = None, cure: bool = True
-) -> Exponent:
+class Costs(NamedTuple):
+    """Log costs in (low, high] [n], and what explains them [n, p]: an intercept for each subject, then log K."""
+
+    design: NDArray
+    low: NDArray
+    high: NDArray
+
+    def given(self, slope: float) -> "Costs":
+        """What is left to explain once the exponent is given: the same with log K taken out."""
+        shift = slope * self.design[:, -1]
+        return Costs(self.design[:, :-1], self.low - shift, self.high - shift)
+
+
+class Fit(NamedTuple):
+    """A point θ [p + 1], its log-likelihood, what each run adds to the gradient [n, p + 1], and the Hessian."""
+
+    parameters: NDArray
+    value: float
+    scores: NDArray
+    hessian: NDArray
+
+
+def exponent(sizes: ArrayLike, low: ArrayLike, high: ArrayLike, subjects: ArrayLike | None = None) -> Exponent:
     """The exponent b of cost ∝ K^b; each run's cost lies in (low, high].
 
-    sizes [n] are K > 0, low [n] ≥ 0 and high [n] ≥ low in units of cost; high = low for a cost known exactly,
-    high = inf for a run that never arrived. subjects [n] name who was measured, if the same at several K. cure: whether
-    some may never arrive. Refused where there are fewer than two sizes, fewer than two hits more than coefficients or a
-    size without a hit, or with low = 0 throughout; ValueError on other input.
+    sizes [n] are K > 0, low [n] ≥ 0 and high [n] > low in units of cost; high = inf for a run that never arrived.
+    subjects [n] name who was measured, if the same at several K. Refused where there are fewer than two sizes, fewer
+    than two hits more than coefficients or a size without a hit, or with low = 0 throughout; ValueError on other input.
 
     The interval holds the b whose profile likelihood lies within n/2 · log(1 + t²/(n − p)) of the maximum, with n the
     hits, p = 2 coefficients (an intercept for each subject) and t Student's quantile at n − p degrees of freedom: for
-    exact, uncensored costs that is Student's interval of least squares. From three subjects on it also holds the one
-    whose standard error is that of their scores, G/(G − 1) Σ u uᵀ between the inverse Hessians, with Student's t at
-    G − 1: slopes that differ from subject to subject are no noise within them (of exact costs that are all known it is
-    the interval of the mean of the subjects' slopes). Where lines run through every interval, the scatter that the
-    intervals hide is taken as theirs, width/√12. `make coverage` prints how often all this holds the truth:
-    within ten subjects of whom a quarter is censored in 90 % of suites, else in 94 % or more.
+    uncensored costs in narrow intervals that is Student's interval of least squares. From three subjects on it also
+    holds the one whose standard error is that of their scores, G/(G − 1) Σ u uᵀ between the inverse Hessians, with
+    Student's t at G − 1: slopes that differ from subject to subject are no noise within them (where all is known
+    exactly it is the interval of the mean of the subjects' slopes). Where lines run through every interval, the scatter
+    that the intervals hide is taken as theirs, width/√12. `make coverage` prints how often all this holds the truth: in
+    94 % of suites or more.
     """
     sizes, low, high = (np.asarray(values, dtype=float) for values in (sizes, low, high))
-    _check(sizes, low, high)
-    if cure and subjects is not None:
-        raise ValueError("subjects and cure are two models: cure=False where subjects are told apart")
+    who = np.zeros(len(sizes)) if subjects is None else np.asarray(subjects)
+    _check(sizes, low, high, who)
     hits = np.isfinite(high)
-    refusal = _refusal(sizes, low > 0, hits)
+    kept = np.isin(who, who[hits])
+    intercepts = (who[kept, None] == np.unique(who[kept])).astype(float)
     censored = float(1 - hits.mean()) if len(hits) else np.nan
-    num_runs = len(sizes)
-    which = None if subjects is None else _subjects(subjects, hits)
-    kept = np.ones(len(hits), bool) if which is None else which >= 0
-    sizes, low, high, hits = (values[kept] for values in (sizes, low, high, hits))
-    who = None if which is None or not kept.any() else which[kept]
-    least = (1 if who is None else int(who.max()) + 1) + 3
-    if not refusal and hits.sum() < least:
-        refusal = f"an exponent with an interval needs {least} runs that arrived, got {hits.sum()}"
-    if refusal:
-        nothing = dict.fromkeys(["estimate", "low", "high", "constant", "spread", "never_share", "cure_p"], np.nan)
-        return Exponent(**nothing, num_runs=num_runs, censored_share=censored, refusal=refusal)
+    if refusal := _refusal(sizes, low > 0, hits, least=intercepts.shape[1] + 3):
+        return Exponent(np.nan, np.nan, np.nan, np.nan, np.nan, censored, refusal)
     with np.errstate(divide="ignore"):
-        costs = Costs(np.log(sizes), np.log(low), np.log(high), cure=False, subjects=who)
-    fit, cure_p = maximum(costs), 1.0 if cure else np.nan
-    if cure and not hits.all():
-        mixture = maximum(costs._replace(cure=True))
-        cure_p = _cure_p(mixture.value - fit.value, int(hits.sum()))
-        if cure_p < 1 - CONFIDENCE:
-            costs, fit = costs._replace(cure=True), mixture
-    return _exponent(costs, fit)._replace(num_runs=num_runs, censored_share=censored, cure_p=cure_p)
+        costs = Costs(np.column_stack([intercepts, np.log(sizes[kept])]), np.log(low[kept]), np.log(high[kept]))
+    return _exponent(costs, maximum(costs), censored)
 
 
-def _exponent(costs: Costs, fit: Fit) -> Exponent:
-    at = costs.intercepts
-    slope, precision = (float(value) for value in fit.parameters[at : at + 2])
-    intercepts = fit.parameters[:at]
-    lower, upper = _bounds(costs, fit)
-    estimate = slope / precision
-    half = 0.0
-    if _THROUGH < fit.value <= 0 and np.isfinite(upper - lower):  # the likeliest slope is that of any such line
-        estimate = (lower + upper) / 2
-        parameters = maximum(costs.given(estimate), fit).parameters
-        intercepts, precision = parameters[:at], float(parameters[at])
-        half = _half_width_of_cells(costs)
-    elif at > 2:
-        half = _half_width(costs, fit)
-    lower, upper = min(lower, estimate - half), max(upper, estimate + half)
-    return Exponent(
-        estimate,
-        lower,
-        upper,
-        constant=float(np.exp(intercepts.mean() / precision)),
-        spread=1 / precision,
-        num_runs=len(costs.low),
-        censored_share=0.0,
-        never_share=float(special.expit(fit.parameters[-1])) if costs.cure else 0.0,
-        cure_p=np.nan,
-        refusal="",
-    )
+def _check(sizes: NDArray, low: NDArray, high: NDArray, who: NDArray) -> None:
+    if sizes.ndim != 1 or not sizes.shape == low.shape == high.shape == who.shape:
+        shapes = ", ".join(str(each.shape) for each in (sizes, low, high, who))
+        raise ValueError(f"sizes, low, high and subjects must be of one length, got {shapes}.")
+    wrong = ~((sizes > 0) & np.isfinite(sizes) & (low >= 0) & np.isfinite(low) & (high > low))
+    for size, start, end in zip(sizes[wrong], low[wrong], high[wrong], strict=True):
+        asked = "a run must have a finite K > 0 and a cost in (low, high] with 0 ≤ low < high"
+        raise ValueError(f"{asked}, got K = {size:g} and ({start:g}, {end:g}].")
 
 
-def _subjects(subjects: ArrayLike, hits: NDArray) -> NDArray:
-    """0, 1, … for each run's subject; −1 for one that never arrived."""
-    names, which = np.unique(np.asarray(subjects), return_inverse=True)
-    if which.shape != hits.shape:
-        raise ValueError(f"subjects must be as many as the {len(hits)} runs, got {which.shape}.")
-    arrived = np.bincount(which[hits], minlength=len(names)) > 0
-    return np.where(arrived, np.cumsum(arrived) - 1, -1)[which]
-
-
-def _half_width(costs: Costs, fit: Fit) -> float:
-    """Student's t times the standard error of b = β/τ, from how the subjects' scores scatter about 0."""
-    assert costs.subjects is not None
-    count, at = costs.intercepts, costs.intercepts
-    each = np.eye(count)[costs.subjects].T @ scores(costs, fit.parameters)  # [G, p + 1]
-    change = np.zeros(len(fit.parameters))
-    slope, precision = fit.parameters[at : at + 2]
-    change[at], change[at + 1] = 1 / precision, -slope / precision**2
-    moved = each @ np.linalg.lstsq(likelihood(costs, fit.parameters)[2], change)[0]
-    error = np.sqrt(count / (count - 1) * np.square(moved).sum())
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
-
-
-def _half_width_of_cells(costs: Costs) -> float:
-    """Student's t times the standard error of b by least squares, of costs that lie anywhere in their intervals."""
-    known = np.isfinite(costs.low) & np.isfinite(costs.high)
-    who = np.zeros(len(known), int) if costs.subjects is None else costs.subjects
-    x, who = costs.x[known], who[known]
-    count = np.bincount(who, minlength=costs.intercepts)
-    within = x - (np.bincount(who, x, costs.intercepts) / np.maximum(count, 1))[who]
-    cell = np.sqrt(np.square(costs.high[known] - costs.low[known]).mean() / 12)
-    freedom = costs.intercepts - 1 if costs.intercepts > 2 else len(x) - 1 - costs.intercepts
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1))
-    return float(quantile * cell / np.sqrt(np.square(within).sum()))
-
-
-def _cure_p(gain: float, hits: int) -> float:
-    """Half of F's tail: π = 0 lies at the edge, so half of all data gain nothing (Self and Liang 1987)."""
-    freedom = hits - 3
-    return float(stats.f.sf(freedom * np.expm1(2 * max(gain, 0.0) / hits), 1, freedom) / 2)
-
-
-def _check(sizes: NDArray, low: NDArray, high: NDArray) -> None:
-    if sizes.ndim != 1 or not sizes.shape == low.shape == high.shape:
-        raise ValueError(f"sizes, low and high must be of one length, got {sizes.shape}, {low.shape}, {high.shape}.")
-    if not (sizes > 0).all() or not np.isfinite(sizes).all():
-        raise ValueError(f"sizes must be finite and above 0, got {sizes[~(np.isfinite(sizes) & (sizes > 0))][0]:g}.")
-    wrong = ~((low >= 0) & (high >= low) & (high > 0) & np.isfinite(low))
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        raise ValueError(f"a cost must lie in (low, high] with 0 ≤ low ≤ high, got ({low[at]:g}, {high[at]:g}].")
-
-
-def _refusal(sizes: NDArray, bounded: NDArray, hits: NDArray) -> str:
+def _refusal(sizes: NDArray, bounded: NDArray, hits: NDArray, least: int) -> str:
     """Why there is no exponent, or nothing; `bounded` marks costs known to be above 0, `hits` those below inf."""
     known = np.unique(sizes)
     if len(known) < 2:
@@ -192,25 +117,45 @@ def _refusal(sizes: NDArray, bounded: NDArray, hits: NDArray) -> str:
         (hits, "no run arrived, so the cost has no upper bound,"),
         (bounded, "no cost is known above 0"),
     ):
-        silent = [f"{size:g}" for size in known if not marked[sizes == size].any()]
-        if silent:
+        if silent := [f"{size:g}" for size in known if not marked[sizes == size].any()]:
             return f"{why} at K = {', '.join(silent)}"
-    return ""
+    return (
+        f"an exponent with an interval needs {least} runs that arrived, got {hits.sum()}" if hits.sum() < least else ""
+    )
+
+
+def _exponent(costs: Costs, fit: Fit, censored: float) -> Exponent:
+    low, high = _bounds(costs, fit)
+    *intercepts, slope, precision = fit.parameters
+    estimate, half = slope / precision, 0.0
+    if fit.value > _THROUGH and np.isfinite(high - low):  # the likeliest slope is that of any such line
+        estimate = (low + high) / 2
+        *intercepts, precision = _profile(costs, fit, estimate).parameters
+        half = _half_width_of_cells(costs)
+    elif len(intercepts) > 2:
+        half = _half_width_of_subjects(costs, fit)
+    low, high = min(low, estimate - half), max(high, estimate + half)
+    return Exponent(estimate, low, high, np.exp(np.mean(intercepts) / precision), 1 / precision, censored)
 
 
 def _bounds(costs: Costs, fit: Fit) -> tuple[float, float]:
     """Where the profile likelihood has fallen by as much as Student's t allows."""
     hits = int(np.isfinite(costs.high).sum())
-    freedom = hits - 1 - costs.intercepts
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+    freedom = hits - costs.design.shape[1]
+    quantile = _student(freedom)
     floor = fit.value - hits / 2 * np.log1p(quantile**2 / freedom)
-    at = costs.intercepts
-    slope, step = fit.parameters[at] / fit.parameters[at + 1], quantile * _slope_error(costs, fit)
+    slope, precision = fit.parameters[-2:]
+    error = 1 / precision / (costs.design[:, -1].std() * np.sqrt(hits)) + 1e-3  # a guess, where the search starts
 
-    def above(candidate: float) -> float:
-        return maximum(costs.given(candidate), fit).value - floor
+    def end(step: float) -> float:
+        return _crossing(lambda b: _profile(costs, fit, b).value - floor, slope / precision, step)
 
-    return _crossing(above, slope, -step), _crossing(above, slope, step)
+    return end(-quantile * error), end(quantile * error)
+
+
+def _profile(costs: Costs, fit: Fit, slope: float) -> Fit:
+    """The likeliest of the lines with this slope."""
+    return maximum(costs.given(slope), np.delete(fit.parameters, -2))
 
 
 def _crossing(above: Callable[[float], float], start: float, step: float) -> float:
@@ -223,7 +168,77 @@ def _crossing(above: Callable[[float], float], start: float, step: float) -> flo
     return float(np.copysign(np.inf, step))
 
 
-def _slope_error(costs: Costs, fit: Fit) -> float:
-    """A first guess at the standard error of the exponent, by least squares; only where the search starts."""
-    precision = fit.parameters[costs.intercepts + 1]
-    return float(1 / precision / (costs.x.std() * np.sqrt(np.isfinite(costs.high).sum()))) + 1e-3
+def _half_width_of_subjects(costs: Costs, fit: Fit) -> float:
+    """Student's t times the standard error of b = β/τ, from how the subjects' scores scatter about 0."""
+    each = costs.design[:, :-1].T @ fit.scores  # [G, p + 1]
+    count = len(each)
+    slope, precision = fit.parameters[-2:]
+    change = np.append(np.zeros(count), [1 / precision, -slope / precision**2])
+    moved = each @ np.linalg.lstsq(fit.hessian, change)[0]
+    return _student(count - 1) * float(np.sqrt(count / (count - 1) * np.square(moved).sum()))
+
+
+def _half_width_of_cells(costs: Costs) -> float:
+    """Student's t times the standard error of b by least squares, of costs that lie anywhere in their intervals."""
+    known = np.isfinite(costs.low) & np.isfinite(costs.high)
+    intercepts, x = costs.design[known, :-1], costs.design[known, -1]
+    within = x - intercepts @ np.linalg.lstsq(intercepts, x)[0]
+    variance = np.square(costs.high[known] - costs.low[known]).mean() / 12
+    count = intercepts.shape[1]
+    freedom = count - 1 if count > 2 else max(len(x) - 1 - count, 1)
+    return _student(freedom) * float(np.sqrt(variance / np.square(within).sum()))
+
+
+def _student(freedom: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def maximum(costs: Costs, start: NDArray | None = None) -> Fit:
+    """The maximum likelihood: Newton's steps, halved until the likelihood grows."""
+    fit = likelihood(costs, _start(costs) if start is None else start)
+    for _ in range(_STEPS):
+        gradient, scale = fit.scores.sum(0), 1.0
+        curvature, directions = np.linalg.eigh(-fit.hessian)
+        step = directions @ (directions.T @ gradient / np.maximum(np.abs(curvature), 1e-9))
+        gain = float(step @ gradient)
+        while (found := likelihood(costs, fit.parameters + scale * step)).value < fit.value + 1e-4 * scale * gain:
+            scale /= 2
+            if scale < _LEAST:
+                return fit
+        fit = found
+        if gain < _ENOUGH:
+            break
+    return fit
+
+
+def _start(costs: Costs) -> NDArray:
+    """Least squares on the middle of each interval; of a censored run, or from 0, on the end that is known."""
+    low = np.where(np.isfinite(costs.low), costs.low, costs.high)
+    middle = (low + np.where(np.isfinite(costs.high), costs.high, low)) / 2
+    coefficients = np.linalg.lstsq(costs.design, middle)[0]
+    precision = 1 / max((middle - costs.design @ coefficients).std(), 0.05)
+    return np.append(coefficients, 1) * precision
+
+
+def likelihood(costs: Costs, parameters: NDArray) -> Fit:
+    """The log-likelihood at θ with its derivatives; −inf where 1/s is not above 0, or a mass is none."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        lower, upper = (parameters[-1] * end - costs.design @ parameters[:-1] for end in (costs.low, costs.high))
+        logp = _log_mass(lower, upper)
+    scores, hessian = np.zeros((len(logp), len(parameters))), np.zeros((len(parameters), len(parameters)))
+    if not np.isfinite(logp).all():
+        return Fit(parameters, -np.inf, scores, hessian)
+    for sign, end, u in ((-1, costs.low, lower), (1, costs.high, upper)):
+        known = np.isfinite(end)  # an end at infinity stays there
+        moves = np.column_stack([-costs.design, end])[known]
+        weight = sign * np.exp(-(u**2) / 2 - logp)[known] / np.sqrt(2 * np.pi)
+        scores[known] += weight[:, None] * moves
+        hessian -= (moves * (weight * u[known])[:, None]).T @ moves
+    return Fit(parameters, float(logp.sum()), scores, hessian - scores.T @ scores)
+
+
+def _log_mass(lower: NDArray, upper: NDArray) -> NDArray:
+    """log[Φ(upper) − Φ(lower)], from the tail that is small."""
+    near, far = np.where(lower > 0, -upper, lower), np.where(lower > 0, -lower, upper)
+    top = special.log_ndtr(far)
+    return top + np.log(-np.expm1(special.log_ndtr(near) - top))

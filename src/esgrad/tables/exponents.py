@@ -7,11 +7,10 @@ That local exponent at the largest K is the last decade's: `last_exponent` with 
 row of all K, too. After the same steps a network of more logits is less trained, which is part of any slope.
 
 Each example (or batch) at each K is an observation, its N* known to lie in an interval or above what was drawn
-(`statistics.regression`; every N* is finite, so there is no share that never arrives). All K are asked about the same
-images, so each has an intercept of its own, and the interval is one over images. It does not contain the variation
-between networks: there is one for each K. Where at some K nobody arrived there is no exponent: `reason` says so. `law`
-is the exponent of the law's N*, all of which it knows; `law_of_hits` of those alone that arrived; both by least squares
-within images, NaN where the law has none (inf).
+(`statistics.regression`). All K are asked about the same images, so each has an intercept of its own, and the interval
+is one over images. It does not contain the variation between networks: there is one for each K. Where at some K nobody
+arrived there is no exponent: `reason` says so. `law` is the exponent of the law's N*, all of which it knows;
+`law_of_hits` of those alone that arrived; both by least squares within images, NaN where the law has none (inf).
 """
 
 from collections.abc import Iterator
@@ -72,7 +71,7 @@ def _ranges(logit_dims: pd.Series) -> Iterator[tuple[int, int]]:
 def _fit(needed: pd.DataFrame) -> dict[str, Any]:
     sizes, law = needed["logit_dim"], needed["predicted"].astype(float)
     images = needed["example"].fillna(0)
-    found = exponent(sizes, needed["low"], needed["high"], subjects=images, cure=False)
+    found = exponent(sizes, needed["low"], needed["high"], images)
     return {
         "logit_dim_low": sizes.min(),
         "logit_dim_high": sizes.max(),
