@@ -1,6 +1,7 @@
 """Independent estimates by any noise and shaping, and what their means are held to: 5 standard errors."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from math import sqrt
 
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from esgrad import menu, streams
 from esgrad.blackboxes.zero_one import fitness as zero_one
-from esgrad.perturbation import Perturbation
+from esgrad.estimator import Estimator
+from esgrad.exact import Exact
+from esgrad.facts import Facts
+from esgrad.fitness import Points
+from esgrad.key import Key
 from esgrad.streams import Role
 
 COPIES = 20_000
@@ -24,14 +29,28 @@ TARGETS = torch.tensor([3, 1, 0, 0])  # ahead, level, behind, last
 Fitness = Callable[[Tensor], Tensor]
 
 
+UNKNOWN = Facts("a function", binary=False, nonnegative=False, sees_classes=False)
+
+
+@dataclass(frozen=True)
+class Of:
+    """A function of points [R, n, M, D] to [R, n, M], as a fitness of which nothing is known."""
+
+    function: Fitness
+    examples: int = 1
+    facts: Facts = UNKNOWN
+
+    def __call__(self, points: Points) -> Tensor:
+        return self.function(points.tensor())
+
+
 def uniform(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
 
 def weights(shaping: str, fitness: Tensor) -> Tensor:
     """A shaping's weights; where it asks for the samples' square norms, they are made from the fitness."""
-    module = menu.load("shapings", shaping)
-    return module.weights(fitness, 1 + 3 * fitness.abs()) if module.NEEDS_NORMS else module.weights(fitness)
+    return menu.load("shapings", shaping).weights(fitness, lambda: 1 + 3 * fitness.abs())
 
 
 def refusal(noise: str, shaping: str, num_samples: int) -> str | None:
@@ -39,12 +58,12 @@ def refusal(noise: str, shaping: str, num_samples: int) -> str | None:
     return drawn.refuses(num_samples, 4) or shaped.refuses(drawn, num_samples)
 
 
-def expectation(noise: str, shaping: str, num_samples: int, probability: float = 0.3) -> tuple[str, float] | None:
+def expectation(noise: str, shaping: str, num_samples: int, probability: float = 0.3) -> tuple[Exact, float] | None:
     return menu.load("shapings", shaping).expects(menu.load("noises", noise), probability, num_samples)
 
 
 def unbiased(noise: str, shaping: str) -> bool:
-    return expectation(noise, shaping, N) == (menu.load("noises", noise).EXACT["p"], 1.0)
+    return expectation(noise, shaping, N) == (menu.load("noises", noise).EXACT.p, 1.0)
 
 
 COMBINATIONS = [pair for pair in product(NOISES, SHAPINGS) if refusal(*pair, N) is None]
@@ -64,11 +83,9 @@ def estimates(
 ) -> Tensor:
     """Independent estimates [copies, E, K] at the points [E, K] for a fitness of points [..., M, K], M = copies · E."""
     spread = point.repeat(copies, 1)[None]  # [1, M, K]
-    t = torch.tensor([variance])
-    q = Perturbation(menu.load("noises", noise), [seed], Role.NOISE, 1, num_samples, t)
-    judged = torch.cat([fitness(points) for points in q.around(spread)], 1)  # [1, N, M]
-    found = q.gradient(menu.load("shapings", shaping), judged, point.shape[1])[0]
-    return found.unflatten(0, (copies, -1)).double()
+    estimator = Estimator.of(noise, "noise", shaping, num_samples)
+    found = estimator.gradient(Of(fitness), spread, torch.tensor([variance]), Key([seed], Role.NOISE, 1)).gradient
+    return found[0].unflatten(0, (copies, -1)).double()
 
 
 def directions(noise: str, num_samples: int, positions: int, dimension: int, seed: int = 3) -> Tensor:
@@ -86,12 +103,11 @@ def hits(copies: int = COPIES, logits: Tensor = LOGITS, targets: Tensor = TARGET
 
 def exact(
     noise: str, variance: float, logits: Tensor = LOGITS, targets: Tensor = TARGETS
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, dict[Exact, Tensor]]:
     """p [E] and the gradients [E, K] of the exact arms of a noise, in float64."""
-    of, t = menu.load("noises", noise).EXACT, torch.tensor([variance], dtype=torch.float64)
-    arms = {name: menu.load("exact", name) for name in of.values()}
+    arms, t = menu.load("noises", noise).EXACT, torch.tensor([variance], dtype=torch.float64)
     arguments = logits[None].double(), targets[None], t
-    return arms[of["p"]].value(*arguments)[0], {name: arm.gradient(*arguments)[0] for name, arm in arms.items()}
+    return arms.p.value(*arguments)[0], {arm: arm.gradient(*arguments)[0] for arm in arms}
 
 
 def assert_mean(draws: Tensor, expected: Tensor) -> None:

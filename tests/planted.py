@@ -33,6 +33,7 @@ class Method(NamedTuple):
     final: float
     loses_a_class: float = 0.0
     variance: str = "fixed"
+    relative: str = ""
 
 
 METHODS = {
@@ -43,8 +44,8 @@ METHODS = {
     "leave_one_out": Method("logits", "independent", "leave_one_out", 50, 15, 0.955, 0.1),
     "success": Method("logits", "independent", "success", 40, 20, 0.96),
     "maxrl": Method("logits", "independent", "maxrl", 35, 10, 0.965),
-    "maxrl_spread": Method("logits", "independent", "maxrl", 35, 10, 0.94, variance="spread"),
-    "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, variance="annealed"),
+    "maxrl_spread": Method("logits", "independent", "maxrl", 35, 10, 0.94, variance="spread", relative="maxrl"),
+    "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, variance="annealed", relative="maxrl"),
     "mirrored": Method("logits", "mirrored", "raw", 55, 25, 0.95, 0.2),
     "openai_es": Method("parameters", "mirrored", "centered_ranks", 250, 80, 0.9),
 }
@@ -175,8 +176,11 @@ def _run(cell: dict, seed: int, rate: float, worse: float = 0.0, budget: float =
     per_forward = samples if method.space == "parameters" else 1
     run = {
         **cell,
+        "relative": method.relative,
+        "control": "",
         "space": method.space,
         "noise": method.noise,
+        "credit": "noise" if method.noise else "",
         "shaping": method.shaping,
         "variance": method.variance,
         "optimizer": "adam",
@@ -281,6 +285,7 @@ def _gradient_quality() -> pd.DataFrame:
                 "noise_variance": 1.0,
                 "space": "logits",
                 "noise": noise,
+                "credit": "noise",
                 "shaping": shaping,
                 "reference": reference,
                 "cosine": cosine,
@@ -326,6 +331,7 @@ def _samples_needed() -> pd.DataFrame:
                     "noise_variance": 1.0,
                     "space": "logits",
                     "noise": "independent",
+                    "credit": "noise",
                     "shaping": shaping,
                     "example": example,
                     "probability": 1 / logit_dim,

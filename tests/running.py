@@ -21,7 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gumbel": {"noise": "gumbel", "shaping": "z_score"},
     "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
     **{
-        name: {"exact": name, "noise": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}
+        name: {"exact": name, "noise": "", "credit": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}
         for name in menu.names("exact")
     },
 }
@@ -35,10 +35,12 @@ def job(**changes: Any) -> Job:
         "model": "linear",
         "blackbox": "zero_one",
         "method": "test",
+        "relative": None,
         "logit_dim": 10,
         "batch_size": 32,
         "space": "logits",
         "noise": "independent",
+        "credit": "noise",
         "shaping": "raw",
         "variance": "fixed",
         "exact": None,

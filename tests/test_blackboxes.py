@@ -9,9 +9,9 @@ from torch import nn
 
 from esgrad import menu
 from esgrad.data import Data
-from esgrad.perturbation import Perturbation
+from esgrad.fitness import Points
 from esgrad.stack import Stack, initialised
-from esgrad.streams import Role
+from esgrad.streams import Role, normals
 
 # Black boxes
 
@@ -104,18 +104,20 @@ def test_a_space_judges_each_perturbed_point(space: str, blackbox: str) -> None:
     networks = [initialised(lambda: build((1, 8, 8), 4, 7), seed) for seed in (0, 1)]
     generator = torch.Generator().manual_seed(0)
     images, targets = torch.rand(2, 5, 1, 8, 8, generator=generator), torch.randint(4, (2, 5), generator=generator)
-    fitness = menu.load("blackboxes", blackbox).fitness
-    at = menu.load("spaces", space).Space(Stack(networks), images, targets, fitness)
-    q = Perturbation(menu.load("noises", "independent"), [3, 4], Role.NOISE, 1, 10, torch.tensor([0.5, 0.2]))
-    got = at.fitness(q)
+    judge = menu.load("blackboxes", blackbox)
+    at = menu.load("spaces", space).place(Stack(networks), images, targets, judge)
+    z = normals([3, 4], Role.NOISE, 1, 0, 10, *at.point.shape[1:])
+    got = at.fitness(Points(at.point, torch.tensor([0.5, 0.2]).sqrt()[:, None], z))
     assert got.shape == (2, 10, at.point.shape[1])
-    points = torch.cat(list(q.around(at.point)), 1)
+    assert at.fitness.examples == 5
+    assert at.fitness.facts == menu.load("spaces", space).facts(judge)
+    points = at.point[:, None] + torch.tensor([0.5, 0.2]).sqrt().view(2, 1, 1, 1) * z
     for run, sample in product(range(2), range(10)):
         point = points[run, sample]
         if space == "parameters":
             nn.utils.vector_to_parameters(point[0], networks[run].parameters())
             point = networks[run](images[run]).detach()
-        each = fitness(point.reshape(5, 4), targets[run])
+        each = judge.fitness(point.reshape(5, 4), targets[run])
         expected = each if space == "logits" else each.mean(-1, keepdim=True)
         torch.testing.assert_close(got[run, sample], expected)
 
@@ -124,8 +126,8 @@ def test_a_space_judges_each_perturbed_point(space: str, blackbox: str) -> None:
 def test_the_logits_push_by_the_chain_rule_of_the_batch_s_mean(blackbox: str) -> None:
     network = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), 0)
     images, targets, gradient = torch.rand(1, 5, 1, 8, 8), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5, 4)
-    fitness = menu.load("blackboxes", blackbox).fitness
-    moved = menu.load("spaces", "logits").Space(Stack([network]), images, targets, fitness).push(gradient)
+    judge = menu.load("blackboxes", blackbox)
+    moved = menu.load("spaces", "logits").place(Stack([network]), images, targets, judge).push(gradient)
     network(images[0]).backward(gradient[0] / 5)
     for got, parameter in zip(moved, network.parameters(), strict=True):
         torch.testing.assert_close(got[0], parameter.grad)
@@ -135,9 +137,9 @@ def test_a_batch_pushes_by_the_chain_rule_alone() -> None:
     """Its gradient is one of the batch's mean already: B times what the logits' space makes of the same numbers."""
     network = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), 0)
     images, targets, gradient = torch.rand(1, 5, 1, 8, 8), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5, 4)
-    fitness = menu.load("blackboxes", "zero_one").fitness
+    judge = menu.load("blackboxes", "zero_one")
     batch, logits = (
-        menu.load("spaces", space).Space(Stack([network]), images, targets, fitness) for space in ("batch", "logits")
+        menu.load("spaces", space).place(Stack([network]), images, targets, judge) for space in ("batch", "logits")
     )
     assert batch.point.shape == (1, 1, 20)
     assert torch.equal(batch.point.view(1, 5, 4), logits.point)
@@ -151,5 +153,5 @@ def test_a_space_says_the_shape_of_its_point(space: str) -> None:
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     images, targets = torch.rand(1, 5, 1, 8, 8), torch.zeros(1, 5, dtype=torch.int64)
     module = menu.load("spaces", space)
-    point = module.Space(Stack([network]), images, targets, menu.load("blackboxes", "zero_one").fitness).point
+    point = module.place(Stack([network]), images, targets, menu.load("blackboxes", "zero_one")).point
     assert point.shape[1:] == module.shape(5, 4, num_parameters)

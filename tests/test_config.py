@@ -82,6 +82,18 @@ WRONG = {
     ),
     "a reserved name": (("name",), "reference", "name.*reference"),
     "both exact and a space": (("methods", "backprop", "space"), "logits", "methods.backprop has both"),
+    "both exact and a credit": (
+        ("methods", "backprop", "credit"),
+        "noise",
+        "methods.backprop has both exact and credit",
+    ),
+    "unknown credit": (("methods", "lecture", "credit"), "nois", "'nois'.*Did you mean 'noise'"),
+    "unknown relative": (
+        ("methods", "lecture", "relative"),
+        "maxr",
+        "relative of methods.lecture.*Did you mean 'maxrl'",
+    ),
+    "neither shaping nor exact": (("methods", "lecture"), {"noise": "mirrored"}, "methods.lecture lacks shaping"),
     "quality of an exact method": (("gradient_quality", "methods"), ["backprop"], "backprop has no noise"),
 }
 
@@ -112,34 +124,41 @@ def test_malformed_yaml_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-RULE = {"space": "logits", "noise": "independent", "shaping": "maxrl", "blackbox": "zero_one", "variance": "spread"}
-MISNAMED = {
-    "not its peer's name": ("maxrl_wide", {}, "methods.maxrl_wide has the rule spread.*maxrl_wide_spread would do"),
-    "no peer in the name": ("spread", {}, "methods.spread has the rule spread"),
-    "another rule's name": ("maxrl_annealed", {}, "methods.maxrl_annealed has the rule spread"),
-    "another shaping": ("maxrl_spread", {"shaping": "raw"}, "maxrl under the rule spread.*shaping is raw.*maxrl maxrl"),
-    "another noise": ("maxrl_spread", {"noise": "mirrored"}, "noise is mirrored"),
-    "another optimizer": ("maxrl_spread", {"optimizer": "sgd"}, "optimizer is sgd"),
-    "another decay": ("maxrl_spread", {"weight_decay": 0.5}, "weight_decay is 0.5"),
-    "another black box": ("maxrl_spread", {"blackbox": "digit_sum"}, "blackbox is digit_sum"),
+def test_a_method_is_the_lectures_unless_told_otherwise(smoke):
+    smoke["methods"]["lecture"] = {"shaping": "raw"}
+    made = {job.method: job for job in config.jobs(config.validated(smoke))}["lecture"]
+    assert (made.space, made.noise, made.credit, made.shaping) == ("logits", "independent", "noise", "raw")
+    assert (made.variance, made.relative, made.control, made.exact) == ("fixed", None, None, None)
+
+
+RULE = {"space": "logits", "noise": "independent", "shaping": "maxrl", "variance": "spread"}
+APART = {
+    "another shaping": ({"shaping": "raw"}, "shaping is raw.*maxrl maxrl"),
+    "another noise": ({"noise": "mirrored"}, "noise is mirrored"),
+    "another space": ({"space": "batch"}, "space is batch"),
+    "another optimizer": ({"optimizer": "sgd"}, "optimizer is sgd"),
+    "another decay": ({"weight_decay": 0.5}, "weight_decay is 0.5"),
+    "another black box": ({"blackbox": "digit_sum"}, "blackbox is digit_sum"),
 }
 
 
-@pytest.mark.parametrize(("name", "changes", "pattern"), MISNAMED.values(), ids=MISNAMED)
-def test_a_rule_that_is_not_its_peer_but_for_t_is_refused_in_one_line(smoke, name, changes, pattern):
-    smoke["methods"][name] = RULE | changes
-    with pytest.raises(ValueError, match=pattern) as caught:
+@pytest.mark.parametrize(("changes", "pattern"), APART.values(), ids=APART)
+def test_a_rule_that_is_not_its_relative_but_for_t_is_refused_in_one_line(smoke, changes, pattern):
+    smoke["methods"]["wide"] = RULE | {"relative": "maxrl"} | changes
+    with pytest.raises(ValueError, match=f"methods.wide is maxrl but for its .*{pattern}") as caught:
         config.validated(smoke)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("changes", [{}, {"noise_variance": [0.1, 10]}], ids=str)
-def test_a_rule_named_after_its_peer_or_without_one_is_accepted(smoke, changes):
-    """What t's variance is relative to is the rule's; a control of a rule is named after the control's twin."""
-    smoke["methods"] |= {"maxrl_spread": RULE | changes, "maxrl_spread_gaussian": RULE | changes}
-    smoke["methods"]["maxrl_spread_gaussian"] |= {"control": "gaussian"}
-    smoke["methods"]["nobody_spread"] = RULE | {"shaping": "raw"}
-    assert config.validated(smoke)["methods"]["maxrl_spread"]["variance"] == "spread"
+def test_a_rule_with_a_relative_or_without_one_is_accepted_whatever_its_name(smoke, changes):
+    """What t's variance is relative to is the rule's; a control of a rule has the rule's method as its relative."""
+    smoke["methods"] |= {"maxrl_spread": RULE | changes | {"relative": "maxrl"}}
+    smoke["methods"]["planted"] = RULE | changes | {"control": "gaussian", "relative": "maxrl_spread"}
+    smoke["methods"]["nobody"] = RULE | {"shaping": "raw"}
+    made = config.validated(smoke)["methods"]
+    assert made["maxrl_spread"]["variance"] == "spread"
+    assert "relative" not in made["nobody"]
 
 
 def reasons(base, **experiment):

@@ -9,25 +9,35 @@ from torch import Tensor
 
 from esgrad import config, costs, menu, sources, streams, theory
 from esgrad.controls import gaussian
-from esgrad.runs import twin
-from esgrad.theory.variance import WEIGHTS
+from esgrad.estimator import Estimator
+from esgrad.facts import Facts
 from tests import running
-from tests.estimating import COPIES, EACH_SHAPING, LOGITS, TARGETS, TWO_VARIANCES, N, estimates, hits, refusal
+from tests.drawing import ALL, Words, modules
+from tests.estimating import COPIES, EACH_SHAPING, LOGITS, NOISES, TARGETS, TWO_VARIANCES, N, estimates, hits
 
-HAS_TWIN = ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score")
-EACH_TWIN = pytest.mark.parametrize("shaping", HAS_TWIN)
+JUDGED = Facts.of(menu.load("blackboxes", "zero_one"))
 
 
-def controls(shaping: str, variance: float, copies: int = COPIES // 4) -> Tensor:
+def refuses(words: Words, facts: Facts = JUDGED, per_example: bool = True, logit_dim: int = 10) -> str | None:
+    return gaussian.refuses(Estimator.of(*words, N), facts, per_example, logit_dim)
+
+
+HAS_TWIN = [words for words in ALL if words[1] == "noise" and refuses(words) is None]
+EACH_TWIN = pytest.mark.parametrize("words", HAS_TWIN, ids="-".join)
+
+
+def controls(words: Words, variance: float, copies: int = COPIES // 4) -> Tensor:
     """Independent gradients [copies, E, K] of the control at LOGITS."""
     logits, targets = (part.repeat(copies, *[1] * (part.ndim - 1))[None] for part in (LOGITS, TARGETS))
     normals = streams.normals([0], streams.Role.NOISE, 1, N, N + 1, *logits.shape[1:])[:, 0]
-    found = gaussian.gradient(shaping, logits, targets, torch.tensor([variance]), N, normals)
+    found = gaussian.gradient(Estimator.of(*words, N), logits, targets, torch.tensor([variance]), normals)
     return found[0].unflatten(0, (copies, -1)).double()
 
 
-def law(shaping: str, variance: float) -> tuple[Tensor, Tensor]:
-    return theory.mean_and_covariance(shaping, LOGITS, TARGETS, variance, N)
+def law(words: Words, variance: float, logits: Tensor = LOGITS, targets: Tensor = TARGETS) -> tuple[Tensor, Tensor]:
+    of = Estimator.of(*words, N)
+    moments = theory.moments(of.noise, of.credit, logits, targets, variance, whole=True)
+    return theory.mean_and_covariance(of.shaping, moments, N)
 
 
 def assert_moments(draws: Tensor, mean: Tensor, covariance: Tensor) -> None:
@@ -41,18 +51,19 @@ def assert_moments(draws: Tensor, mean: Tensor, covariance: Tensor) -> None:
 
 @EACH_TWIN
 @TWO_VARIANCES
-def test_a_control_has_the_mean_and_the_covariance_of_the_law(shaping: str, variance: float) -> None:
-    assert_moments(controls(shaping, variance), *law(shaping, variance))
+def test_a_control_has_the_mean_and_the_covariance_of_the_law(words: Words, variance: float) -> None:
+    assert_moments(controls(words, variance), *law(words, variance))
 
 
 @EACH_TWIN
 @TWO_VARIANCES
-def test_without_noise_it_is_the_mean_and_unit_noises_make_up_the_covariance(shaping: str, variance: float) -> None:
+def test_without_noise_it_is_the_mean_and_unit_noises_make_up_the_covariance(words: Words, variance: float) -> None:
     """Within the jitter, 1e-9 of the mean variance."""
-    mean, covariance = law(shaping, variance)
+    mean, covariance = law(words, variance)
     noises = torch.cat([torch.zeros(1, 4), torch.eye(4)])[:, None].expand(5, 4, 4)  # [R, E, K]
     logits, targets = LOGITS.double().expand(5, 4, 4), TARGETS.expand(5, 4)
-    found = gaussian.gradient(shaping, logits, targets, torch.full((5,), variance, dtype=torch.float64), N, noises)
+    t = torch.full((5,), variance, dtype=torch.float64)
+    found = gaussian.gradient(Estimator.of(*words, N), logits, targets, t, noises)
     away = found[1:] - found[0]
     torch.testing.assert_close(found[0], mean, rtol=1e-12, atol=0)
     torch.testing.assert_close(
@@ -62,44 +73,47 @@ def test_without_noise_it_is_the_mean_and_unit_noises_make_up_the_covariance(sha
 
 @EACH_TWIN
 @TWO_VARIANCES
-def test_its_estimator_has_them_too(shaping: str, variance: float) -> None:
-    assert_moments(estimates("independent", shaping, hits(), LOGITS, variance), *law(shaping, variance))
+def test_its_estimator_has_them_too(words: Words, variance: float) -> None:
+    noise, _, shaping = words
+    assert_moments(estimates(noise, shaping, hits(), LOGITS, variance), *law(words, variance))
 
 
 @EACH_TWIN
-def test_its_noise_is_gaussian_and_its_estimators_is_not(shaping: str) -> None:
-    """Along the target's logit, kurtosis 3 within 5 standard errors, √(24/n); a few samples have another."""
-    _, covariance = law(shaping, 1.0)
+def test_its_noise_is_gaussian_and_its_estimators_is_not(words: Words) -> None:
+    """Along each logit of each example, kurtosis 3 within 5 standard errors, √(24/n); a few samples have another."""
+    (_, covariance), (noise, _, shaping) = law(words, 1.0), words
     for draws, gaussian_noise in (
-        (controls(shaping, 1.0), True),
-        (estimates("independent", shaping, hits(), LOGITS, 1.0), False),
+        (controls(words, 1.0), True),
+        (estimates(noise, shaping, hits(), LOGITS, 1.0), False),
     ):
-        away = (draws - draws.mean(0))[:, 0, 3] / covariance[0, 3, 3].sqrt()
-        assert (abs(float(away.pow(4).mean()) - 3) < 5 * sqrt(24 / len(away))) == gaussian_noise
+        away = (draws - draws.mean(0)) / covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+        kurtosis = away.pow(4).mean(0)
+        assert bool(((kurtosis - 3).abs() < 5 * sqrt(24 / len(away))).all()) == gaussian_noise
 
 
 @EACH_TWIN
 @TWO_VARIANCES
-def test_the_mean_is_what_the_shaping_says_it_expects(shaping: str, variance: float) -> None:
-    noise = menu.load("noises", "independent")
+def test_the_mean_is_what_the_shaping_says_it_expects(words: Words, variance: float) -> None:
+    noise, _, shaping = words
+    of = menu.load("noises", noise)
     arguments = LOGITS[None].double(), TARGETS[None], torch.tensor([variance], dtype=torch.float64)
-    mean, _ = law(shaping, variance)
-    for example, p in enumerate(menu.load("exact", "smoothed").value(*arguments)[0].tolist()):
-        arm, factor = menu.load("shapings", shaping).expects(noise, p, N)
-        exact = menu.load("exact", arm).gradient(*arguments)[0, example]
+    mean, _ = law(words, variance)
+    for example, p in enumerate(of.EXACT.p.value(*arguments)[0].tolist()):
+        arm, factor = menu.load("shapings", shaping).expects(of, p, N)
+        exact = arm.gradient(*arguments)[0, example]
         torch.testing.assert_close(mean[example], factor * exact, rtol=1e-6, atol=0)
 
 
 @EACH_TWIN
 @pytest.mark.parametrize("ahead", [-300.0, -40.0, 0.0, 40.0, 300.0])
-def test_far_ahead_and_far_behind_the_noise_is_finite_and_of_the_laws_size(shaping: str, ahead: float) -> None:
+def test_far_ahead_and_far_behind_the_noise_is_finite_and_of_the_laws_size(words: Words, ahead: float) -> None:
     copies = 2000
     logits = torch.zeros(1, copies, 4)
     logits[..., 1] = ahead
     targets = torch.ones(1, copies, dtype=torch.int64)
     normals = streams.normals([0], streams.Role.NOISE, 1, N, N + 1, copies, 4)[:, 0]
-    found = gaussian.gradient(shaping, logits, targets, torch.tensor([1.0]), N, normals)[0].double()
-    mean, covariance = theory.mean_and_covariance(shaping, logits[0, :1], targets[0, :1], 1.0, N)
+    found = gaussian.gradient(Estimator.of(*words, N), logits, targets, torch.tensor([1.0]), normals)[0].double()
+    mean, covariance = law(words, 1.0, logits[0, :1], targets[0, :1])
     assert torch.isfinite(found).all()
     square = (found - mean).square().sum(-1)
     away = square.mean() - covariance[0].trace()
@@ -107,17 +121,24 @@ def test_far_ahead_and_far_behind_the_noise_is_finite_and_of_the_laws_size(shapi
 
 
 @EACH_SHAPING
-def test_every_shaping_with_a_covariance_law_has_a_control_and_no_other(shaping: str) -> None:
-    known = theory.has_law("independent", shaping) and shaping in WEIGHTS
-    assert (gaussian.refuses("logits", "independent", shaping, "zero_one", 10) is None) == known
-    assert known or refusal("independent", shaping, 1) is not None or shaping not in HAS_TWIN
+@pytest.mark.parametrize("noise", NOISES)
+def test_every_independent_estimate_with_a_law_has_a_control_and_no_other(noise: str, shaping: str) -> None:
+    words = noise, "noise", shaping
+    known = modules(words)[0].INDEPENDENT and theory.has_law(*modules(words))
+    assert (refuses(words) is None) == known == (words in HAS_TWIN)
 
 
-def test_a_shaping_without_a_covariance_law_is_told_all_that_have_one() -> None:
-    said = gaussian.refuses("logits", "independent", "best_baseline", "zero_one", 10)
+def test_the_lecture_s_noise_and_gumbel_noise_have_controls_for_all_shapings_but_one() -> None:
+    ours = ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score")
+    assert {(noise, "noise", shaping) for noise in ("independent", "gumbel") for shaping in ours} <= set(HAS_TWIN)
+    assert {shaping for _, _, shaping in HAS_TWIN}.isdisjoint({"best_baseline"})
+
+
+def test_a_shaping_without_a_covariance_law_is_told_which_have_one() -> None:
+    said = refuses(("independent", "noise", "best_baseline"))
     assert said is not None
-    named = set(said.split(": ")[1].replace(",", "").split()) - {"and", "have", "one"}
-    assert named == {name for name in WEIGHTS if theory.has_law("independent", name)} == set(HAS_TWIN)
+    assert "best_baseline" in said
+    assert "those with weights of counts have one" in said
 
 
 REFUSED = {
@@ -139,8 +160,9 @@ def test_where_there_is_no_covariance_law_the_cell_is_skipped_with_the_reason(ch
 
 
 @EACH_TWIN
-def test_a_run_alone_equals_the_same_run_in_a_stack_to_the_bit(digits, shaping: str) -> None:
-    job = running.job(control="gaussian", shaping=shaping, model="mlp")
+def test_a_run_alone_equals_the_same_run_in_a_stack_to_the_bit(digits, words: Words) -> None:
+    noise, credit, shaping = words
+    job = running.job(control="gaussian", noise=noise, credit=credit, shaping=shaping, model="mlp")
     stack = running.run(job, digits)
     for seed, group in product((0, 1), running.GROUPS):
         alone = running.run(job, digits, groups=[group], seeds=(seed,))
@@ -180,20 +202,27 @@ def suite(**methods: dict) -> dict:
     return {"name": "test", "methods": methods, "experiments": {"ladder": experiment}}
 
 
-def test_a_control_named_after_a_method_of_the_same_settings_is_accepted() -> None:
-    made = config.jobs(config.validated(suite(lecture=LECTURE, lecture_gaussian=LECTURE | {"control": "gaussian"})))
-    assert [job.control for job in made] == [None, "gaussian"]
-    assert [twin(job.method) for job in made] == [None, "lecture"]
+TWIN = LECTURE | {"control": "gaussian", "relative": "lecture"}
+
+
+def test_a_control_of_a_method_of_the_same_settings_is_accepted_whatever_its_name() -> None:
+    for name in ("lecture_gaussian", "twin"):
+        made = config.jobs(config.validated(suite(**{"lecture": LECTURE, name: TWIN})))
+        assert [job.control for job in made] == [None, "gaussian"]
+        assert [job.relative for job in made] == [None, "lecture"]
 
 
 WRONG = {
-    "no twin": (suite(lecture_gaussian=LECTURE | {"control": "gaussian"}), "methods.lecture_gaussian is a control"),
-    "another name": (suite(lecture=LECTURE, twin=LECTURE | {"control": "gaussian"}), "methods.twin is a control"),
-    "other settings": (
-        suite(lecture=LECTURE, lecture_gaussian=LECTURE | {"control": "gaussian", "shaping": "maxrl"}),
-        "methods.lecture_gaussian is a control",
+    "no twin": (suite(lecture_gaussian=TWIN), "unknown method as the relative of methods.lecture_gaussian"),
+    "no relative": (
+        suite(lecture=LECTURE, lecture_gaussian=LECTURE | {"control": "gaussian"}),
+        "methods.lecture_gaussian is a control and stands in for a method",
     ),
-    "unknown": (suite(lecture=LECTURE, a=LECTURE | {"control": "gausian"}), "Did you mean 'gaussian'"),
+    "other settings": (
+        suite(lecture=LECTURE, twin=TWIN | {"shaping": "maxrl"}),
+        "methods.twin is lecture but for its control, .* maxrl",
+    ),
+    "unknown": (suite(lecture=LECTURE, a=TWIN | {"control": "gausian"}), "Did you mean 'gaussian'"),
     "of an exact arm": (suite(backprop={"exact": "backprop", "control": "gaussian"}), "both exact and control"),
 }
 

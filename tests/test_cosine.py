@@ -10,19 +10,37 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
+from esgrad import menu
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.theory import (
-    Place,
     baseline_variance,
     gradient_variance,
     mean_cosine,
-    place,
     samples_needed,
     squared_cosine,
 )
 from esgrad.theory.binomial import hits
 from esgrad.theory.curvature import hessian
-from tests.drawing import DIRECTED, EACH_CASE, PAIRS, TARGET, TWO_SIGMAS, Case, assert_mean, drawn, lead, scattered
+from tests.drawing import (
+    EACH_CASE,
+    EACH_DIRECTION,
+    LAWFUL,
+    TARGET,
+    TWO_SIGMAS,
+    Case,
+    Known,
+    Words,
+    ahead,
+    assert_mean,
+    drawn,
+    known,
+    lead,
+    modules,
+    place,
+    scattered,
+)
+
+RAW, LEAVE_ONE_OUT, MAXRL = (menu.load("shapings", name) for name in ("raw", "leave_one_out", "maxrl"))
 
 # The hits
 
@@ -82,26 +100,28 @@ def test_the_mean_hits_go_through_whole_numbers_of_samples_without_a_jump(p: flo
 ANYWHERE = 0.12  # what `squared_cosine` promises of its relative error however few the hits
 
 
-def bound(noise: str, shaping: str, at: Place, num_samples: int) -> float:
+def bound(words: Words, at: Known, num_samples: int) -> float:
     """What `squared_cosine` promises of its relative error, by the hits (misses, pairs) that are expected."""
+    noise, _, shaping = modules(words)
     rarest = num_samples * min(at.probability.item(), at.miss.item())
     hit = num_samples * at.probability.item()
-    expected = hit if shaping in ("raw", "success") else rarest
-    if noise == "mirrored":
-        expected = hit * at.single_share.item()
+    expected = rarest if shaping.WEIGHS_MISSES else hit
+    if noise.PAIRS:
+        expected = hit * at.share.item()
     return 0.015 if expected >= 32 else 0.04 if expected >= 8 else ANYWHERE
 
 
 @EACH_CASE
 def test_estimates_point_as_well_as_the_law_says(case: Case) -> None:
-    _, exact = log_probability_and_gradient(case.logits, TARGET, case.sigma)
-    exact = exact / exact.norm()
-    for pair, estimates in drawn(case).items():
+    for words, estimates in drawn(case).items():
+        t = torch.tensor([case.sigma**2], dtype=torch.float64)
+        exact = modules(words)[0].EXACT.log_p.gradient(case.logits[None, None].double(), TARGET[None, None], t)[0, 0]
+        exact = exact / exact.norm()
         square = estimates.square().sum(-1)
         cosines = torch.where(square > 0, estimates @ exact / square.sqrt(), 0.0)
-        promise = bound(*pair, case.place, case.num_samples)
+        promise = bound(words, known(case.logits, TARGET, case.sigma**2, words), case.num_samples)
         for draws, law in [(cosines.square(), squared_cosine), (cosines, mean_cosine)]:
-            expected = law(*pair, case.place, case.num_samples)
+            expected = law(modules(words)[2], case.place(words), case.num_samples)
             allowed = 0.04 if law is mean_cosine and promise == ANYWHERE else promise * expected
             assert_mean(draws, expected, allowed)
 
@@ -131,45 +151,51 @@ def test_the_first_sample_points_as_the_law_says(num_logits: int, gap: float, si
     logits[0] = logits[1:].max() + gap * sigma
     at = place(logits, TARGET, sigma**2)
     square, mean = first_sample(logits, sigma)
-    assert squared_cosine("independent", "raw", at, 1).item() == pytest.approx(square, rel=ANYWHERE)
-    assert mean_cosine("independent", "raw", at, 1).item() == pytest.approx(mean, abs=0.04)
+    assert squared_cosine(RAW, at, 1).item() == pytest.approx(square, rel=ANYWHERE)
+    assert mean_cosine(RAW, at, 1).item() == pytest.approx(mean, abs=0.04)
 
 
-def variance_along(shaping: str, noise: str, at: Place, n: float) -> Tensor:
-    """v̂ᵀ Var g v̂ of raw and leave_one_out at large N, and of mirrored raw."""
-    p, t, square = at.probability, at.variance, at.gradient_square
-    if noise == "mirrored":
-        return (p * at.single_share * at.single_along / t - 2 * square) / n
-    of_all, of_hits = 1 / t, p / t + p * at.along  # E(v̂·q)²/t², also of the hits only
-    b = p if shaping == "leave_one_out" else 0.0
+def variance_along(centred: bool, pairs: bool, at: Known, n: float) -> Tensor:
+    """v̂ᵀ Var g v̂ of raw and, centred, leave_one_out at large N, and of mirrored raw."""
+    p, square = at.probability, at.gradient_square
+    if pairs:
+        return (p * at.share * at.single_along - 2 * square) / n
+    of_all, of_hits = at.total_along, p * at.hit_along  # E(v̂·s)²/σ², also of the hits only
+    b = p if centred else 0.0
     return ((1 - 2 * b) * of_hits + b**2 * of_all - square) / n
 
 
-@pytest.mark.parametrize(("noise", "shaping"), DIRECTED)
-def test_many_samples_need_no_correction(noise: str, shaping: str) -> None:
-    alike = {"success": "raw", "maxrl": "leave_one_out", "centered_ranks": "leave_one_out", "z_score": "leave_one_out"}
-    plain = "raw" if noise == "mirrored" else alike.get(shaping, shaping)
+@EACH_DIRECTION
+def test_many_samples_need_no_correction(words: Words) -> None:
+    noise, credit, shaping = modules(words)
+    centred = shaping.WEIGHS_MISSES and not noise.PAIRS
     for num_logits, gap in product((2, 10, 1000), (-1.0, 0.0, 2.0)):
-        at = lead(gap, num_logits)
+        if credit.OF_CLASSES and noise.FAMILY != "gumbel" and num_logits > 100:
+            continue
+        at, seen = lead(gap, num_logits, words), known(ahead(gap, num_logits), TARGET, 1.0, words)
         for n in (1e9, 1e12):
-            across = gradient_variance(noise, plain, at, n) - variance_along(plain, noise, at, n)
-            angle = (across / at.gradient_square).item()
-            square = squared_cosine(noise, shaping, at, n).item()
+            whole = gradient_variance(LEAVE_ONE_OUT if centred else RAW, at, n)
+            across = whole - variance_along(centred, noise.PAIRS, seen, n)
+            angle = (across / seen.gradient_square).item()
+            square = squared_cosine(shaping, at, n).item()
             assert 1 - square == pytest.approx(angle / (1 + angle), rel=1e-3)
-            assert mean_cosine(noise, shaping, at, n).item() == pytest.approx(math.sqrt(square), rel=1e-4)
+            assert mean_cosine(shaping, at, n).item() == pytest.approx(math.sqrt(square), rel=1e-4)
 
 
-@pytest.mark.parametrize(("noise", "shaping"), DIRECTED)
+@EACH_DIRECTION
 @pytest.mark.parametrize("cosine", [0.2, 0.5, 0.9, 0.99])
-def test_the_samples_needed_give_the_cosine_that_was_asked_for(noise: str, shaping: str, cosine: float) -> None:
-    fewest = 2 if noise == "mirrored" or shaping not in ("raw", "success") else 1
+def test_the_samples_needed_give_the_cosine_that_was_asked_for(words: Words, cosine: float) -> None:
+    noise, credit, shaping = modules(words)
+    fewest = 2 if noise.PAIRS else shaping.FEWEST
     for num_logits, gap in product((2, 3, 10, 1000), (-2.0, 0.0, 1.0, 3.0)):
-        at = lead(gap, num_logits)
-        n = samples_needed(noise, shaping, at, cosine)
-        got = squared_cosine(noise, shaping, at, n).item()
+        if credit.OF_CLASSES and noise.FAMILY != "gumbel" and num_logits > 100:
+            continue
+        at = lead(gap, num_logits, words)
+        n = samples_needed(shaping, at, cosine)
+        got = squared_cosine(shaping, at, n).item()
         assert got == pytest.approx(cosine**2, rel=1e-6) if n > fewest else got >= cosine**2 and n == fewest
-        n = samples_needed(noise, shaping, at, cosine, of_mean=True)
-        got = mean_cosine(noise, shaping, at, n).item()
+        n = samples_needed(shaping, at, cosine, of_mean=True)
+        got = mean_cosine(shaping, at, n).item()
         assert got == pytest.approx(cosine, rel=1e-6) if n > fewest else got >= cosine and n == fewest
 
 
@@ -178,45 +204,49 @@ def test_the_samples_needed_give_the_cosine_that_was_asked_for(noise: str, shapi
 def test_centred_weights_do_not_know_the_hits_of_one_of_two_classes_from_its_misses(
     gap: float, num_samples: int
 ) -> None:
-    ahead, behind = lead(gap, 2), lead(-gap, 2)
+    leading, behind = lead(gap, 2), lead(-gap, 2)
     for law in (gradient_variance, squared_cosine, mean_cosine):
-        want = law("independent", "leave_one_out", behind, num_samples).item()
-        assert law("independent", "leave_one_out", ahead, num_samples).item() == pytest.approx(want, rel=1e-6)
+        want = law(LEAVE_ONE_OUT, behind, num_samples).item()
+        assert law(LEAVE_ONE_OUT, leading, num_samples).item() == pytest.approx(want, rel=1e-6)
 
 
 @pytest.mark.parametrize("num_logits", [2, 10, 100, 10_000])
 @pytest.mark.parametrize("gap", [-30.0, -8.0, 8.0, 30.0])
 def test_nothing_breaks_thirty_sigma_away(num_logits: int, gap: float) -> None:
+    for words in LAWFUL:
+        noise, credit, shaping = modules(words)
+        if credit.OF_CLASSES and noise.FAMILY != "gumbel" and num_logits > 100:
+            continue
+        at = lead(gap, num_logits, words)
+        assert all(torch.isfinite(torch.as_tensor(field)) for field in at)
+        assert gradient_variance(shaping, at, 16) >= 0
+        assert 0 <= squared_cosine(shaping, at, 16) <= 1
+        assert samples_needed(shaping, at, 0.9) >= 1
     at = lead(gap, num_logits)
-    assert all(torch.isfinite(torch.as_tensor(field)) for field in at)
-    for pair in PAIRS:
-        assert gradient_variance(*pair, at, 16) >= 0
-        assert 0 <= squared_cosine(*pair, at, 16) <= 1
-        assert samples_needed(*pair, at, 0.9) >= 1
-    needed = samples_needed("independent", "leave_one_out", at, 0.9)
+    needed = samples_needed(LEAVE_ONE_OUT, at, 0.9)
     relative = baseline_variance(at, at.probability, 1) / at.probability  # |∇p|² may be too small for a float64
-    ratio = relative / (at.probability * at.log_gradient_square)
+    ratio = relative / (at.probability * at.slope)
     assert 0.2 < needed.item() / (0.81 / 0.19 * ratio.item()) < 1.01  # fewer where the first hit says it all
 
 
 def test_laws_broadcast_over_examples_and_numbers_of_samples() -> None:
     logits, targets = scattered(150, 4, 1.0)
     at, samples = place(logits, targets, 1.0), torch.tensor([[2.0], [30.0]])
-    together = squared_cosine("independent", "maxrl", at, samples)
-    assert together.shape == gradient_variance("independent", "maxrl", at, samples).shape == (2, 150)
+    together = squared_cosine(MAXRL, at, samples)
+    assert together.shape == gradient_variance(MAXRL, at, samples).shape == (2, 150)
     alone = at.map(lambda field: field[77])
-    assert together[1, 77].item() == pytest.approx(squared_cosine("independent", "maxrl", alone, 30).item(), rel=1e-9)
-    needed = samples_needed("independent", "maxrl", at, torch.tensor([[0.5], [0.9]]))
-    assert needed[0, 77].item() == pytest.approx(samples_needed("independent", "maxrl", alone, 0.5).item(), rel=1e-6)
+    assert together[1, 77].item() == pytest.approx(squared_cosine(MAXRL, alone, 30).item(), rel=1e-9)
+    needed = samples_needed(MAXRL, at, torch.tensor([[0.5], [0.9]]))
+    assert needed[0, 77].item() == pytest.approx(samples_needed(MAXRL, alone, 0.5).item(), rel=1e-6)
 
 
 def test_an_example_without_logits_stays_alone() -> None:
     logits = torch.tensor([[0.0, math.nan, 1.0], [0.0, 1.0, 2.0]])
     at = place(logits, torch.tensor([0, 1]), 1.0)
     for answer in (
-        gradient_variance("independent", "maxrl", at, 4),
-        squared_cosine("independent", "maxrl", at, 4),
-        samples_needed("independent", "maxrl", at, 0.5),
+        gradient_variance(MAXRL, at, 4),
+        squared_cosine(MAXRL, at, 4),
+        samples_needed(MAXRL, at, 0.5),
     ):
         assert answer.isnan().tolist() == [True, False]
 
@@ -226,6 +256,6 @@ def test_an_answer_at_ten_thousand_classes_takes_no_time() -> None:
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        samples_needed("independent", "maxrl", at, 0.5)
+        samples_needed(MAXRL, at, 0.5)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.05

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -142,11 +143,14 @@ def test_the_estimator_of_ten_minutes_is_one(tmp_path: Path) -> None:
     file = tmp_path / f"{new}.py"
     code = text.partition("```python")[2].partition("   ```\n")[0]
     file.write_text(inspect.cleandoc(code) + "\n", encoding="utf-8")
-    shaping = runpy.run_path(str(file))
-    assert {name for name in vars(menu.load("shapings", copied)) if not name.startswith("_")} <= set(shaping)
-    weights = shaping["weights"](torch.tensor([1.0, 0.0, 0.0, 0.0])[None, :, None])[0, :, 0]
-    assert torch.allclose(weights, torch.tensor([math.e, 1, 1, 1]) / (math.e + 3) - 0.25)
-    assert [bool(shaping["refuses"](menu.load("noises", "independent"), n)) for n in (1, 2)] == [True, False]
+    shaping = SimpleNamespace(**runpy.run_path(str(file)))
+    assert {name for name in vars(menu.load("shapings", copied)) if not name.startswith("_")} <= set(vars(shaping))
+    fitness = torch.tensor([1.0, 0.0, 0.0, 0.0])[None, :, None]
+    expected = torch.tensor([math.e, 1, 1, 1]) / (math.e + 3) - 0.25
+    assert torch.allclose(shaping.weights(fitness, lambda: fitness)[0, :, 0], expected)
+    assert torch.allclose(torch.stack(shaping.of_counts(torch.tensor(1.0), torch.tensor(3.0))), expected[:2])
+    assert not shaping.weights(torch.ones(1, 4, 1), lambda: fitness).any()
+    assert [bool(shaping.refuses(menu.load("noises", "independent"), n)) for n in (1, 2)] == [True, False]
     checked = run(sys.executable, "-m", "ruff", "check", "--isolated", str(file))
     assert checked.returncode == 0, checked.stdout
 

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from esgrad import menu, streams
+from esgrad.estimator import Estimator
+from esgrad.fitness import PerExample
 from esgrad.kernels import hits
-from esgrad.perturbation import Perturbation
+from esgrad.key import Key
 from esgrad.streams import Role
 
 SEED, STEP, POSITIONS = 3, 7, 5
@@ -25,12 +27,10 @@ def task(num_logits: int, sigma: float, offset: float) -> tuple[Tensor, Tensor, 
 
 def dense(logits: Tensor, targets: Tensor, sigma: float, num_samples: int) -> tuple[Tensor, Tensor]:
     """Fitness [N, B] and normals [N, B, K] as every estimate has them."""
-    noise = Perturbation(
-        menu.load("noises", "independent"), [SEED], Role.QUALITY, STEP, num_samples, torch.tensor([sigma**2])
-    )
-    judge = menu.load("blackboxes", "zero_one").fitness
-    fitness = torch.cat([judge(points, targets) for points in noise.around(logits[None])], 1)[0]
-    return fitness, streams.normals([SEED], Role.QUALITY, STEP, 0, num_samples, *logits.shape)[0]
+    estimator = Estimator.of("independent", "noise", "raw", num_samples)
+    judge = PerExample(menu.load("blackboxes", "zero_one"), targets[None])
+    asked = estimator.ask(judge, logits[None], torch.tensor([sigma**2]), Key([SEED], Role.QUALITY, STEP))
+    return asked.fitness[0], streams.normals([SEED], Role.QUALITY, STEP, 0, num_samples, *logits.shape)[0]
 
 
 def added(at: tuple[Tensor, Tensor, Tensor], start: int, stop: int, whole: bool, draws: int = 1, active: Tensor = ALL):

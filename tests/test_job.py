@@ -9,7 +9,7 @@ from esgrad import config, menu
 from esgrad.job import FIRST_TUNING_SEED, Job
 
 ROOT = Path(__file__).parents[1]
-EXACT = {"space": "logits", "noise": "", "shaping": "", "num_samples": (None,)}
+EXACT = {"space": "logits", "noise": "", "credit": "", "shaping": "", "num_samples": (None,)}
 
 
 def job(**changes) -> Job:

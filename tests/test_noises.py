@@ -11,8 +11,11 @@ from scipy.stats import gumbel_r, kstest, norm
 from torch import Tensor
 
 from esgrad import es_gradient, menu, streams
+from esgrad.credits.noise import Asked
+from esgrad.facts import Facts
+from esgrad.fitness import Points
 from esgrad.kernels import orthonormal, sobol
-from esgrad.perturbation import Perturbation
+from esgrad.key import Key
 from esgrad.streams import Role
 from tests.estimating import (
     COMBINATIONS,
@@ -114,8 +117,8 @@ def test_scores_sum_to_0_where_a_noise_says_so(noise: str) -> None:
 @EACH_NOISE
 def test_a_noise_names_exact_arms_of_accuracy(noise: str) -> None:
     arms = menu.load("noises", noise).EXACT
-    assert list(arms) == ["p", "log_p"]
-    assert all(menu.load("exact", arm).BLACKBOX == "zero_one" for arm in arms.values())
+    assert arms._fields == ("p", "log_p")
+    assert all(menu.load("exact", menu.name(arm)) is arm and arm.BLACKBOX == "zero_one" for arm in arms)
 
 
 @EACH_NOISE
@@ -125,7 +128,7 @@ def test_the_arms_of_a_noise_have_its_chance_of_a_hit(noise: str, variance: floa
     points = LOGITS.double() + sqrt(variance) * directions(noise, 2, 4 * COPIES, 4)[0].view(COPIES, 4, 4)
     hits = (points.argmax(-1) == TARGETS).double()  # [M, E]
     arguments = LOGITS[None].double(), TARGETS[None], torch.tensor([variance])
-    p, log_p = (menu.load("exact", arm).value(*arguments)[0] for arm in module.EXACT.values())
+    p, log_p = (arm.value(*arguments)[0] for arm in module.EXACT)
     assert_mean(hits, p)
     torch.testing.assert_close(log_p.exp(), p)
 
@@ -263,15 +266,42 @@ def test_a_gumbel_is_minus_the_log_of_minus_the_log_of_a_uniform() -> None:
 SIZES = [(1, 1), (3, 5), (32, 10), (1, 1003), (7, 4)]  # positions, dimension
 
 
-def perturbation(
-    noise: str, seeds: list[int], step: int, num_samples: int, variance: list[float], dtype=torch.float32, **words: int
-) -> Perturbation:
-    t = torch.tensor(variance * len(seeds), dtype=dtype)
-    return Perturbation(menu.load("noises", noise), seeds, Role.NOISE, step, num_samples, t, **words)
+class Seen:
+    """A fitness that keeps the points it is shown, chunk by chunk."""
+
+    facts, examples = Facts("seen", binary=False, nonnegative=True, sees_classes=False), 1
+
+    def __init__(self, said: Tensor | None = None) -> None:
+        self.said, self.chunks = said, []
+
+    def __call__(self, points: Points) -> Tensor:
+        start = sum(chunk.shape[1] for chunk in self.chunks)
+        self.chunks.append(points.tensor())
+        runs, n, positions, _ = self.chunks[-1].shape
+        return torch.zeros(runs, n, positions) if self.said is None else self.said[:, start : start + n]
+
+    @property
+    def points(self) -> Tensor:
+        return torch.cat(self.chunks, 1)
 
 
-def points_and_sum(q: Perturbation, point: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.cat(list(q.around(point)), 1), q.weighted_sum(weight, point.shape[-1])
+def asked(
+    noise: str,
+    seeds: list[int],
+    step: int,
+    num_samples: int,
+    variance: list[float] | Tensor,
+    point: Tensor,
+    said: Tensor | None = None,
+    **words: int,
+) -> tuple[Asked, Seen]:
+    t = variance if isinstance(variance, Tensor) else torch.tensor(variance * len(seeds), dtype=point.dtype)
+    seen, key = Seen(said), Key(seeds, Role.NOISE, step)
+    return Asked(menu.load("noises", noise), num_samples, seen, point, t, key, **words), seen
+
+
+def points_and_sum(of: tuple[Asked, Seen], weight: Tensor) -> tuple[Tensor, Tensor]:
+    return of[1].points, of[0].total(weight)
 
 
 @EACH_NOISE
@@ -284,17 +314,17 @@ def test_no_bit_depends_on_chunks_nor_on_what_is_kept(
     generator = torch.Generator().manual_seed(0)
     point = torch.randn(4, positions, dimension, generator=generator, dtype=dtype)
     weight = torch.randn(4, num_samples, positions, generator=generator, dtype=dtype)
-    whole = points_and_sum(perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0], dtype), point, weight)
+    whole = points_and_sum(asked(noise, [5, 9], 3, num_samples, [0.04, 9.0], point), weight)
     assert whole[0].shape == (4, num_samples, positions, dimension)
     for chunk, keep in product([1, 4 * positions * dimension * 17, 2**30], [0, 2**30]):
-        q = perturbation(noise, [5, 9], 3, num_samples, [0.04, 9.0], dtype, chunk=chunk, keep=keep)
-        for got, expected in zip(points_and_sum(q, point, weight), whole, strict=True):
+        q = asked(noise, [5, 9], 3, num_samples, [0.04, 9.0], point, chunk=chunk, keep=keep)
+        for got, expected in zip(points_and_sum(q, weight), whole, strict=True):
             assert torch.equal(got, expected)
 
 
 def test_nothing_larger_than_a_chunk_is_in_memory() -> None:
-    q = perturbation("independent", [5], 3, 100, [1.0], chunk=3000, keep=0)
-    sizes = [points.numel() for points in q.around(torch.zeros(1, 10, 10))]
+    q, seen = asked("independent", [5], 3, 100, [1.0], torch.zeros(1, 10, 10), chunk=3000, keep=0)
+    sizes = [points.numel() for points in seen.chunks]
     assert max(sizes) <= 3000
     assert sum(sizes) == 100 * 100
     assert not q.kept
@@ -307,17 +337,17 @@ def test_a_run_alone_equals_the_same_run_in_a_stack_to_the_bit(noise: str, posit
     generator = torch.Generator().manual_seed(0)
     point = torch.randn(12, positions, dimension, generator=generator)
     weight = torch.randn(12, num_samples, positions, generator=generator)
-    stack = points_and_sum(perturbation(noise, seeds, 3, num_samples, variances), point, weight)
+    stack = points_and_sum(asked(noise, seeds, 3, num_samples, variances, point), weight)
     for run, (seed, variance) in enumerate(product(seeds, variances)):
-        q = perturbation(noise, [seed], 3, num_samples, [variance])
-        for got, expected in zip(points_and_sum(q, point[[run]], weight[[run]]), stack, strict=True):
+        q = asked(noise, [seed], 3, num_samples, [variance], point[[run]])
+        for got, expected in zip(points_and_sum(q, weight[[run]]), stack, strict=True):
             assert torch.equal(got[0], expected[run])
 
 
 @EACH_NOISE
 def test_runs_of_a_seed_share_their_noise_whatever_their_variance(noise: str) -> None:
     variances = [0.0625, 1.0, 4.0]  # σ = ¼, 1, 2 scale without rounding
-    points = torch.cat(list(perturbation(noise, [5, 9], 3, 10, variances).around(torch.zeros(6, 3, 5))), 1)
+    points = asked(noise, [5, 9], 3, 10, variances, torch.zeros(6, 3, 5))[1].points
     normals = (points / torch.tensor(variances * 2).sqrt().view(6, 1, 1, 1)).unflatten(0, (2, 3))
     assert torch.equal(normals[:, 0], normals[:, 1])
     assert torch.equal(normals[:, 0], normals[:, 2])
@@ -326,8 +356,8 @@ def test_runs_of_a_seed_share_their_noise_whatever_their_variance(noise: str) ->
 
 @EACH_NOISE
 def test_a_position_s_noise_does_not_depend_on_the_batch(noise: str) -> None:
-    whole = torch.cat(list(perturbation(noise, [5], 3, 10, [1.0]).around(torch.zeros(1, 7, 5))), 1)
-    part = torch.cat(list(perturbation(noise, [5], 3, 10, [1.0]).around(torch.zeros(1, 4, 5))), 1)
+    whole = asked(noise, [5], 3, 10, [1.0], torch.zeros(1, 7, 5))[1].points
+    part = asked(noise, [5], 3, 10, [1.0], torch.zeros(1, 4, 5))[1].points
     assert torch.equal(part, whole[:, :, :4])
 
 
@@ -340,22 +370,20 @@ def test_no_bit_of_a_shaped_gradient_depends_on_chunks_stacks_or_what_is_kept(
     seeds, variances, num_samples, best = [5, 9], [0.04, 9.0], 40, menu.load("shapings", "best_baseline")
     generator = torch.Generator().manual_seed(0)
     point, fitness = torch.randn(4, positions, dimension, generator=generator), uniform(4, num_samples, positions)
-    q = perturbation(noise, seeds, 3, num_samples, variances)
-    assert len(list(q.around(point))) == 1
-    stack = q.gradient(best, fitness, dimension)
+    q, seen = asked(noise, seeds, 3, num_samples, variances, point, fitness)
+    assert len(seen.chunks) == 1
+    stack = q.total(best.weights(q.fitness, q.norms))
     for run, (seed, variance) in enumerate(product(seeds, variances)):
-        alone = perturbation(noise, [seed], 3, num_samples, [variance], chunk=1, keep=0)
-        assert torch.equal(alone.gradient(best, fitness[[run]], dimension)[0], stack[run])
+        alone, _ = asked(noise, [seed], 3, num_samples, [variance], point[[run]], fitness[[run]], chunk=1, keep=0)
+        assert torch.equal(alone.total(best.weights(alone.fitness, alone.norms))[0], stack[run])
 
 
 @EACH_NOISE
 def test_each_position_may_have_a_variance_of_its_own(noise: str) -> None:
     variances, point, weight = [0.04, 9.0, 1.0], torch.zeros(1, 3, 5), uniform(1, 10, 3)
-    module = menu.load("noises", noise)
-    q = Perturbation(module, [5], Role.NOISE, 3, 10, torch.tensor([variances]))
-    points, gradient = points_and_sum(q, point, weight)
+    points, gradient = points_and_sum(asked(noise, [5], 3, 10, torch.tensor([variances]), point), weight)
     for position, variance in enumerate(variances):
-        one, alone = points_and_sum(perturbation(noise, [5], 3, 10, [variance]), point, weight)
+        one, alone = points_and_sum(asked(noise, [5], 3, 10, [variance], point), weight)
         assert torch.equal(points[:, :, position], one[:, :, position])
         assert torch.equal(gradient[:, position], alone[:, position])
 

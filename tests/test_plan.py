@@ -11,10 +11,12 @@ from sklearn.datasets import load_digits
 
 import esgrad
 from esgrad import theory
-from esgrad.planning import estimator, price
+from esgrad.planning import price, prospect
 from esgrad.planning import words as plan_words
 
-PAIRS = estimator.with_laws()
+PROSPECTS = prospect.with_laws()
+EACH_PROSPECT = pytest.mark.parametrize("of", PROSPECTS, ids=str)
+LECTURE = prospect.Prospect.of("independent", "noise", "raw")
 REFERENCE = Path(__file__).parents[1] / "results/reference/default/tables"
 HUMAN_PARAMETERS = 3_274_634  # of the network of arXiv 1712.06564
 
@@ -62,18 +64,17 @@ def test_at_the_start_n_is_the_closed_form(num_logits, ratio):
 
 
 @pytest.mark.parametrize("cosine", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
-def test_n_is_whole_allowed_and_the_smallest_that_does(pair, cosine):
-    asked = dict(zip(("noise", "shaping"), pair, strict=True))
+@EACH_PROSPECT
+def test_n_is_whole_allowed_and_the_smallest_that_does(of, cosine):
+    asked = of.words
     logits = torch.tensor([[0.0, 1.0, -1.0, 0.5], [3.0, 0.0, 1.0, 0.0], [0.0, 2.0, 2.0, 0.0]])
     for problem in ({"logit_dim": 10}, {"logits": logits, "targets": torch.tensor([0, 0, 3])}):
         found = esgrad.plan(**problem, **asked, cosine=cosine)
         count = found["num_samples"]
         assert isinstance(count, int)
-        of = estimator.Estimator(*pair)
         assert of.refuses(count, 10) is None
         assert esgrad.plan(**problem, **asked, num_samples=count)["cosine"] == found["cosine"] >= cosine
-        fewer = count - (2 if pair[0] == "mirrored" else 1)
+        fewer = count - (2 if of.noise.PAIRS else 1)
         if fewer >= of.allowed(1, 10):
             assert esgrad.plan(**problem, **asked, num_samples=fewer)["cosine"] < cosine
 
@@ -236,14 +237,19 @@ def test_a_price_adds_up_and_says_what_it_rests_on():
 def test_where_no_gradient_is_left_the_answer_says_so():
     """A lead of 80 σ: |∇p|² is no float64."""
     logits, targets = torch.tensor([[80.0, 0.0, 0.0]]), torch.tensor([0])
-    found = esgrad.plan(logits=logits, targets=targets, num_samples=10)
-    assert found["relative_variance"] is None
-    json.dumps(found, allow_nan=False)
+    for noise in ("independent", "mirrored"):
+        found = esgrad.plan(logits=logits, targets=targets, num_samples=10, noise=noise)
+        assert found["relative_variance"] is None
+        json.dumps(found, allow_nan=False)
+        both = torch.cat([logits, torch.zeros(1, 3)]), torch.tensor([0, 0])
+        found = esgrad.plan(logits=both[0], targets=both[1], num_samples=10, noise=noise)
+        assert 0 < found["relative_variance"] < 10
+        json.dumps(found, allow_nan=False)
     plan_words.lines(found)
     for asked in ({}, {"query_cost": 1, "forward_cost": 1, "shaping": "raw", "cosine": 0.5}):
         with pytest.raises(ValueError, match=r"no N up to .*: less confident logits would do$"):
             esgrad.plan(logits=logits, targets=targets, **asked)
-    costs = {"query_cost": 1, "forward_cost": 1}
+    costs = {"query_cost": 1, "forward_cost": 1, "noise": "independent"}  # Gumbel noise, of heavier tails, still does
     with pytest.raises(ValueError, match=r"no example moves at noise_variance 1, .*less confident logits would$"):
         esgrad.plan(logits=logits, targets=targets, **costs)
     assert esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=1000)["noise_variance"] == 1000
@@ -276,15 +282,13 @@ def test_a_price_on_real_logits_leaves_alone_what_is_given_and_t(networks):
 # What a price compares
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
-def test_what_a_shaping_ascends_is_the_limit_of_its_mean(pair):
-    of = estimator.Estimator(*pair)
-    place = theory.place(
-        torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), torch.tensor([0, 0, 0]), 1.0
-    )
-    p = place.probability
+@EACH_PROSPECT
+def test_what_a_shaping_ascends_is_the_limit_of_its_mean(of):
+    logits, targets = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), torch.tensor([0, 0, 0])
+    place, exact = of.place(logits, targets, 1.0), (logits[None].double(), targets[None], torch.ones(1).double())
+    p, log_gradient = of.noise.EXACT.p.value(*exact)[0], of.noise.EXACT.log_p.gradient(*exact)[0]
     of_log_p = {"log p": torch.ones_like(p), "p": p, "arcsin √p": (p / (1 - p)).sqrt()}[of.objective]
-    share = of.mean_share(place, 10**8) / of_log_p
+    share = of.mean_share(place, 10**8) * place.slope.sqrt() / log_gradient.norm(dim=-1) / of_log_p
     torch.testing.assert_close(share, share[:1].expand_as(share), rtol=1e-6, atol=0)
 
 
@@ -306,7 +310,7 @@ def test_a_price_compares_only_shapings_of_one_objective_and_says_which(asked, o
     said = plan_words.lines(found)
     assert any(line.startswith(f"aims     ∇{objective}, as ") for line in said)
     assert f"1,000 steps with the exact ∇{objective} of all data" in "\n".join(said)
-    others = {shaping for _, shaping in PAIRS} - compared
+    others = {known.words["shaping"] for known in PROSPECTS} - compared
     assert not any(f"× {shaping}" in "\n".join(said) for shaping in others)
 
 
@@ -343,12 +347,12 @@ def test_a_search_for_n_that_sees_no_end_says_so():
 
 def test_t_is_scanned_from_a_hundredth_to_a_thousand_times_the_spread_squared():
     logits = torch.randn(6, 10, generator=torch.Generator().manual_seed(3)) * 3
-    own, *tried = [variance for variance, _ in estimator.scan(logits, torch.arange(6), 7.0)]
+    own, *tried = [variance for variance, _ in prospect.scan(LECTURE, logits, torch.arange(6), 7.0)]
     square = float(logits.double().var(-1, correction=0).mean())
     assert tried[0] == pytest.approx(square / 100, rel=0.1)
     assert tried[-1] == pytest.approx(square * 1000, rel=0.1)
     assert (own, len(tried)) == (7.0, 21)
-    assert estimator.scan(torch.zeros(2, 3), torch.tensor([0, 1]), 1.0) == []
+    assert prospect.scan(LECTURE, torch.zeros(2, 3), torch.tensor([0, 1]), 1.0) == []
 
 
 def test_every_example_has_a_say_in_the_best_t():
@@ -358,9 +362,9 @@ def test_every_example_has_a_say_in_the_best_t():
         esgrad.plan(logits=logits[order], targets=targets)["best_noise_variance"]
         for order in ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0])
     ]
-    alone = estimator.best_variance(
-        estimator.Estimator("independent", "raw"),
-        [(t, theory.place(logits[:1], targets[:1], t)) for t, _ in estimator.scan(logits, targets, 1.0)],
+    alone = prospect.best_variance(
+        LECTURE,
+        [(t, LECTURE.place(logits[:1], targets[:1], t)) for t, _ in prospect.scan(LECTURE, logits, targets, 1.0)],
         0.5,
     )
     assert best[0] == best[1] != alone
@@ -402,17 +406,16 @@ def test_of_many_examples_a_thousand_stand_for_all_and_are_said_to():
     assert "your 20,000 × 10 logits, for which 1,000 examples drawn at random stand" in "\n".join(
         plan_words.lines(found)
     )
-    of = estimator.Estimator("independent", "raw")
-    each = of.cosine_each(theory.place(logits[:4000], classes[:4000], 1.0), 30)
+    each = LECTURE.cosine_each(LECTURE.place(logits[:4000], classes[:4000], 1.0), 30)
     assert abs(found["cosine"] - float(each.mean())) < 5 * float(each.std()) * (1 / 1000 + 1 / 4000) ** 0.5
-    assert len(estimator.drawn(5, 1000)) == 5
+    assert len(prospect.drawn(5, 1000)) == 5
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" × ".join)
-def test_the_relative_variance_is_in_units_of_what_the_weights_estimate(pair):
+@EACH_PROSPECT
+def test_the_relative_variance_is_in_units_of_what_the_weights_estimate(of):
     logits, targets = torch.tensor([[0.0, 1.0, 0.3], [1.0, 0.0, 0.0]]).double(), torch.tensor([0, 0])
     draws = 20_000  # as so many examples, whose noise is their own
-    named = {"num_samples": 4, "noise_variance": 2.0, "noise": pair[0], "shaping": pair[1]}
+    named = {"num_samples": 4, "noise_variance": 2.0, **of.words}
     drawn = esgrad.es_gradient(logits.repeat(draws, 1), targets.repeat(draws), seed=0, step=0, **named)
     drawn = drawn.view(draws, 2, 3)
     variance = drawn.var(0).sum()

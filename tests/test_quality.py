@@ -9,12 +9,24 @@ import pytest
 import torch
 
 from esgrad import config, menu
+from esgrad.facts import Facts
 from esgrad.measurement import checkpoints, quality
 from esgrad.measurement.moments import moments, products, squared_mean
+from esgrad.measurement.sampler import Sampler
 from esgrad.records import QUALITY_COLUMNS
 
 EXAMPLES, SIZE = 12, 4
-PAIRS = {"independent": ["raw", "leave_one_out", "success", "maxrl"], "mirrored": ["raw"]}
+
+
+def asked(noise: str, shapings: list[str], credit: str = "noise") -> dict:
+    return {"noise": noise, "credit": credit, "shapings": shapings}
+
+
+ESTIMATORS = [
+    asked("independent", ["raw", "leave_one_out", "success", "maxrl"]),
+    asked("mirrored", ["raw"]),
+    asked("gumbel", ["raw", "maxrl"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +38,7 @@ def made(digits):
 
 def measure(made, **changes):
     words = {
-        "pairs": PAIRS,
+        "estimators": ESTIMATORS,
         "num_samples": [4],
         "noise_variance": [1.0],
         "num_examples": EXAMPLES,
@@ -69,15 +81,21 @@ def test_a_batch_in_which_nobody_hits_has_no_cosine_and_the_law_knows(made, size
 
 
 def test_every_supported_cell_is_measured_and_no_other(made):
-    everything = {noise: menu.names("shapings") for noise in menu.names("noises")}
-    frame = measure(made[:1], pairs=everything, num_samples=[1, 2, 3], num_draws=3, num_examples=SIZE)
-    got = set(zip(frame["noise"], frame["shaping"], frame["num_samples"], strict=True))
+    everything = [
+        asked(noise, menu.names("shapings"), credit)
+        for noise, credit in product(menu.names("noises"), menu.names("credits"))
+    ]
+    frame = measure(made[:1], estimators=everything, num_samples=[1, 2, 3], num_draws=3, num_examples=SIZE)
+    got = set(zip(*(frame[word] for word in ("noise", "credit", "shaping", "num_samples")), strict=True))
     assert list(frame.columns) == QUALITY_COLUMNS
     wanted = set()
-    for noise, shaping, n in product(menu.names("noises"), menu.names("shapings"), [1, 2, 3]):
-        drawn, weights = menu.load("noises", noise), menu.load("shapings", shaping)
-        if not drawn.refuses(n, 12) and not weights.refuses(drawn, n):
-            wanted.add((noise, shaping, n))
+    facts = Facts.of(menu.load("blackboxes", "zero_one"))
+    for *words, n in product(*map(menu.names, ("noises", "credits", "shapings")), [1, 2, 3]):
+        drawn, credit, weights = (
+            menu.load(f"{key}s", word) for key, word in zip(("noise", "credit", "shaping"), words, strict=True)
+        )
+        if not drawn.refuses(n, 12) and not weights.refuses(drawn, n) and not credit.refuses(drawn, facts):
+            wanted.add((*words, n))
     assert got == wanted
     assert len(frame) == 2 * len(got), "a row each for example and batch"
 
@@ -87,10 +105,10 @@ def test_each_shaping_is_measured_against_the_arm_it_estimates(made, noise):
     """An estimate with a known mean shows a bias far below its own size, at the logits and pushed."""
     drawn, n = menu.load("noises", noise), 8
     shapings = [s for s in menu.names("shapings") if not menu.load("shapings", s).refuses(drawn, n)]
-    frame = measure(made[1:2], pairs={noise: shapings}, num_samples=[n], num_draws=200)
+    frame = measure(made[1:2], estimators=[asked(noise, shapings)], num_samples=[n], num_draws=200)
     for _, row in frame.iterrows():
         promised = menu.load("shapings", row["shaping"]).expects(drawn, 0.3, n)
-        assert row["reference"] == (promised[0] if promised else drawn.EXACT["p"])
+        assert row["reference"] == menu.name(promised[0] if promised else drawn.EXACT.p)
         assert 0.1 < row["cosine"] < 1, f"{noise} × {row['shaping']}"
         if promised:
             size = math.sqrt(row["variance"])  # of an estimate's noise; of 200 draws' mean it is a fourteenth
@@ -98,14 +116,14 @@ def test_each_shaping_is_measured_against_the_arm_it_estimates(made, noise):
 
 
 def test_where_no_law_is_known_nothing_is_predicted(made):
-    frame = measure(made[:1], pairs={"orthogonal": ["raw"]})
+    frame = measure(made[:1], estimators=[asked("orthogonal", ["raw"])])
     assert frame[["predicted_cosine", "predicted_variance", "predicted_median_cosine"]].isna().all(axis=None)
     assert frame["variance"].notna().all()
 
 
 def test_more_samples_point_more_the_right_way(made):
     frame = measure(made, num_samples=[2, 16, 128], num_draws=20)
-    for _, rows in frame.groupby(["stage", "level", "noise", "shaping"]):
+    for _, rows in frame.groupby(["stage", "level", "noise", "credit", "shaping"]):
         for column in ("cosine", "predicted_cosine"):
             assert rows[column].is_monotonic_increasing
 
@@ -118,8 +136,9 @@ def test_measuring_twice_gives_the_same_numbers_and_draws_shared_noise(made):
     first = measure(made)
     torch.manual_seed(2)
     pd.testing.assert_frame_equal(first, measure(made))
-    alone = measure(made[1:2], pairs={"independent": ["maxrl"]})
-    same = first[(first["shaping"] == "maxrl") & (first["stage"] == "half")].reset_index(drop=True)
+    alone = measure(made[1:2], estimators=[asked("independent", ["maxrl"])])
+    same = first[(first["shaping"] == "maxrl") & (first["stage"] == "half") & (first["noise"] == "independent")]
+    same = same.reset_index(drop=True)
     pd.testing.assert_frame_equal(same, alone)
 
 
@@ -154,10 +173,10 @@ def test_a_row_says_what_the_network_is_like(made):
 
 def test_a_batch_of_one_is_an_example_behind_the_chain_rule(made):
     """The relative moments of one example's own gradient, pushed; more of it than MOST_BATCHES is not looked at."""
-    frame = measure(made[1:2], pairs={"independent": ["raw"]}, batch_size=[1], num_draws=40)
+    frame = measure(made[1:2], estimators=[asked("independent", ["raw"])], batch_size=[1], num_draws=40)
     found = frame[frame["level"] == "batch"].iloc[0]
-    few, noise = made[1].few(EXAMPLES), menu.load("noises", "independent")
-    drawn = quality.estimates(few, noise, {"raw": menu.load("shapings", "raw")}, 4, 1.0, 40)["raw"]
+    few, sampler = made[1].few(EXAMPLES), Sampler.of("independent", "noise", ["raw"])
+    drawn = quality.estimates(few, sampler, 4, 1.0, 40)["raw"]
     t = torch.ones(1, dtype=torch.float64)
     exact = menu.load("exact", "smoothed").gradient(few.logits[None].double(), few.targets[None], t)[0]
     parts = [few.push(drawn[:, [i]], i) for i in range(quality.MOST_BATCHES)]

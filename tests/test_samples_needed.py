@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from esgrad import menu, theory
+from esgrad.estimator import Estimator
+from esgrad.fitness import PerExample
+from esgrad.key import Key
 from esgrad.measurement import checkpoints, samples_needed
 from esgrad.measurement.batch_law import BatchLaw
 from esgrad.measurement.brackets import bracket, cell, grid
+from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.samples_needed import measure
-from esgrad.perturbation import Perturbation
 from esgrad.records import SAMPLES_COLUMNS
+from esgrad.shapings import has_counts_law
 from esgrad.streams import Role
 from esgrad.tables import exponents
 from esgrad.tables import samples_needed as table
@@ -22,7 +26,16 @@ from tests.planted import IMAGES, SLOPES, planted_suite
 from tests.running import job
 
 SPEC = {"noise_variance": 1.0, "cosines": [0.5, 0.9], "num_examples": 4, "batch_size": 8, "num_draws": 1, "budget": 3e7}
-BACKPROP = {"exact": "backprop", "method": "backprop", "noise": "", "shaping": "", "blackbox": "cross_entropy"}
+BACKPROP = {
+    "exact": "backprop",
+    "method": "backprop",
+    "noise": "",
+    "credit": "",
+    "shaping": "",
+    "blackbox": "cross_entropy",
+}
+LECTURE = Sampler.of("independent", "noise", menu.names("shapings"))
+COUNTED = [name for name, shaping in LECTURE.shapings.items() if has_counts_law(shaping)]
 
 
 @pytest.fixture(scope="module")
@@ -92,26 +105,25 @@ def test_a_law_s_cell_is_the_bracket_of_a_curve_that_crosses_where_it_says(neede
 
 
 @pytest.mark.parametrize("variance", [0.04, 9.0])
-@pytest.mark.parametrize("shaping", ["raw", "leave_one_out", "maxrl"])
+@pytest.mark.parametrize("shaping", COUNTED)
 def test_the_estimates_are_the_training_s_own(shaping: str, variance: float) -> None:
-    """At each N the sums give what Perturbation and the shaping give, hits or none."""
+    """At each N the sums give what the estimator gives, hits or none."""
     logits, targets = (
         0.5 * variance**0.5 * torch.randn(6, 20, generator=torch.Generator().manual_seed(0)),
         torch.arange(6),
     )
-    sums = samples_needed._Sums(logits, targets, variance, draws=2, whole=shaping != "raw")
-    noise, module = menu.load("noises", "independent"), menu.load("shapings", shaping)
-    judge = menu.load("blackboxes", "zero_one").fitness
+    module, judge = LECTURE.shapings[shaping], PerExample(menu.load("blackboxes", "zero_one"), targets[None])
+    sums = samples_needed._Sums(logits, targets, variance, draws=2, whole=module.WEIGHS_MISSES)
     hits = 0.0
     for num_samples in (2, 7, 60):
         sums.grow(num_samples, torch.ones(6, dtype=torch.bool))
         for draw in range(2):
             step = samples_needed.FIRST_STEP + 20 * samples_needed.STRIDE + draw
-            q = Perturbation(noise, [0], Role.QUALITY, step, num_samples, torch.tensor([variance]))
-            fitness = torch.cat([judge(points, targets) for points in q.around(logits[None])], 1)
-            expected = q.weighted_sum(module.weights(fitness), 20)[0].double()
-            torch.testing.assert_close(sums.estimates(shaping)[draw], expected, rtol=1e-4, atol=1e-5 / variance**0.5)
-            hits += float(fitness.sum())
+            estimator, key = Estimator.of("independent", "noise", shaping, num_samples), Key([0], Role.QUALITY, step)
+            asked = estimator.ask(judge, logits[None], torch.tensor([variance]), key)
+            expected = estimator.shaped(asked)[0].double()
+            torch.testing.assert_close(sums.estimates(module)[draw], expected, rtol=1e-4, atol=1e-5 / variance**0.5)
+            hits += float(asked.fitness.sum())
     assert hits > 0
 
 
@@ -167,22 +179,22 @@ def test_a_network_s_examples_need_what_the_law_says(measured: pd.DataFrame) -> 
 def test_the_n_of_a_batch_counts_what_maxrl_s_weights_leave_of_the_gradient(networks, cosine: float) -> None:
     """Its mean is (1 − (1−p)^(N−1)) ∇log p of each example: other than ∇log p of the batch while N is small."""
     for at in networks:
-        law = BatchLaw(at, 1.0, pairs=False)
-        p, log_gradient = law.pushed.place.probability, law.pushed.log_gradient
-        (needed,) = samples_needed._batches(at, 16, 1.0).needed("maxrl", cosine)
+        law, maxrl = BatchLaw(at, *LECTURE[:2], 1.0), LECTURE.shapings["maxrl"]
+        p, log_gradient = law.pushed.place.probability, law.pushed.moments.gradient
+        (needed,) = samples_needed._batches(LECTURE, at, 16, 1.0).needed(maxrl, cosine)
         mean = (1 - (1 - p) ** (needed - 1))[:, None] * log_gradient
-        assert law.cosine("independent", "maxrl", needed, law.aim(log_gradient), mean) == pytest.approx(cosine)
+        assert law.cosine(maxrl, needed, law.aim(log_gradient), mean) == pytest.approx(cosine)
 
 
-@pytest.mark.parametrize(("shaping", "log"), [("raw", False), ("leave_one_out", False), ("maxrl", True)])
+@pytest.mark.parametrize(("shaping", "log"), [(name, LECTURE.shapings[name].ASCENDS == "log p") for name in COUNTED])
 def test_a_batch_aims_at_the_gradient_that_its_weights_estimate(networks, shaping: str, log: bool) -> None:
     """Σ ∇p, by hand behind the chain rule, or Σ ∇log p: pushed as an estimate, the one has cosine 1, the other not."""
     at = networks[1]
-    law = [BatchLaw(samples_needed._part(at, slice(i, i + 8)), 1.0, pairs=False).pushed for i in (0, 8)]
-    log_gradient = torch.cat([part.log_gradient for part in law])
+    law = [BatchLaw(samples_needed._part(at, slice(i, i + 8)), *LECTURE[:2], 1.0).pushed for i in (0, 8)]
+    log_gradient = torch.cat([part.moments.gradient for part in law])
     p = torch.cat([part.place.probability for part in law])
     both = torch.stack([p[:, None] * log_gradient, log_gradient])  # as two draws of an estimate
-    found = samples_needed._batches(at, 8, 1.0).cosines(shaping, both)  # [D, M]
+    found = samples_needed._batches(LECTURE, at, 8, 1.0).cosines(LECTURE.shapings[shaping], both)  # [D, M]
     assert found[int(log)].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
     assert (found[int(not log)] < 0.999).all()
 

@@ -1,5 +1,6 @@
 """How fitness becomes weights: each shaping against a naive twin, and what no shaping may do."""
 
+from inspect import signature
 from itertools import product
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from esgrad import menu
+from esgrad.exact import Arms, smoothed
 from tests.estimating import EACH_SHAPING, SHAPINGS, N, uniform, weights
 
 
@@ -41,15 +43,15 @@ def test_of_two_samples_many_a_shaping_is_leave_one_out(shaping: str) -> None:
 
 def test_with_equal_norms_the_best_baseline_is_leave_one_out() -> None:
     fitness, best = uniform(2, 9, 5), menu.load("shapings", "best_baseline")
-    got = best.weights(fitness, torch.full_like(fitness, 3.7))
+    got = best.weights(fitness, lambda: torch.full_like(fitness, 3.7))
     torch.testing.assert_close(got, weights("leave_one_out", fitness))
 
 
 def test_the_best_baseline_does_not_know_its_own_sample() -> None:
     fitness, norms, best = uniform(1, 9, 1), 1 + uniform(1, 9, 1).flip(1), menu.load("shapings", "best_baseline")
-    before = fitness - 9 * best.weights(fitness, norms)
+    before = fitness - 9 * best.weights(fitness, lambda: norms)
     fitness[0, 4], norms[0, 4] = 1e4, 1e6
-    after = fitness - 9 * best.weights(fitness, norms)
+    after = fitness - 9 * best.weights(fitness, lambda: norms)
     torch.testing.assert_close(after[0, 4], before[0, 4], rtol=0, atol=1e-2)  # 1e4 has no more digits
     assert not torch.isclose(after[0, :4], before[0, :4], rtol=0, atol=1e-2).any()
 
@@ -68,7 +70,7 @@ def test_the_share_of_the_gradient_that_z_score_gives_is_the_sum_over_all_outcom
     expected = num_samples * (chance * (hit - miss)).sum().item()
     independent = menu.load("noises", "independent")
     assert menu.load("shapings", "z_score").expects(independent, probability, num_samples) == (
-        "smoothed",
+        smoothed,
         pytest.approx(expected),
     )
 
@@ -139,7 +141,7 @@ def naive_weights(shaping: str, fitness: np.ndarray, norms: list[float] | None =
     if shaping not in NAIVE:
         pytest.skip(f"'{shaping}' has no naive twin in this file: write one from its equation")
     columns = fitness.T.tolist()
-    if not menu.load("shapings", shaping).NEEDS_NORMS:
+    if "norms" not in signature(NAIVE[shaping]).parameters:
         return np.array([NAIVE[shaping](column) for column in columns]).T
     return np.array([NAIVE[shaping](f, norms or [1 + 3 * abs(each) for each in f]) for f in columns]).T
 
@@ -200,9 +202,7 @@ def test_nan_fitness_is_not_repaired(shaping: str, others: float) -> None:
 
 
 FACTS = [
-    SimpleNamespace(
-        INDEPENDENT=independent, UNCORRELATED=uncorrelated, SUMS_TO_ZERO=zero, EXACT={"p": "p", "log_p": "q"}
-    )
+    SimpleNamespace(INDEPENDENT=independent, UNCORRELATED=uncorrelated, SUMS_TO_ZERO=zero, EXACT=Arms("p", "q"))
     for independent, uncorrelated, zero in product([True, False], repeat=3)
 ]
 """Noises to come, by what they say of themselves."""
@@ -216,6 +216,6 @@ def test_a_shaping_promises_an_arm_of_the_noise_or_a_shaped_objective(shaping: s
 
 
 def test_nobody_but_raw_promises_anything_of_samples_that_know_of_each_other() -> None:
-    tied = SimpleNamespace(INDEPENDENT=False, UNCORRELATED=False, SUMS_TO_ZERO=False, EXACT={"p": "p", "log_p": "q"})
+    tied = SimpleNamespace(INDEPENDENT=False, UNCORRELATED=False, SUMS_TO_ZERO=False, EXACT=Arms("p", "q"))
     promised = {name: menu.load("shapings", name).expects(tied, 0.3, N) for name in SHAPINGS}
     assert promised == {name: ("p", 1.0) if name == "raw" else None for name in SHAPINGS}

@@ -259,7 +259,7 @@ def test_an_epoch_shows_each_training_image_once_and_the_next_in_another_order(d
 def test_rows_come_at_the_start_on_the_schedule_and_at_the_end(digits: Data) -> None:
     of, steps = job(), 30
     rows = of_run(run(of, digits, steps=steps), 1, GROUPS[1])
-    due = list(islice(training.schedule(costs.per_step("logits", None, 32, SAMPLES), 10), steps))
+    due = list(islice(training.schedule(of.gradient.costs(32, SAMPLES), 10), steps))
     assert [row["step"] for row in rows] == sorted({0, steps, *(step for step in due if step <= steps)})
     assert [row["queries"] for row in rows] == [row["step"] * 32 * SAMPLES for row in rows]
     assert all(math.isnan(row["test_accuracy"]) for row in rows[:-1])
@@ -297,7 +297,7 @@ def test_the_test_images_are_looked_at_once_at_the_end(digits: Data, monkeypatch
 
 def test_a_method_s_runs_do_not_depend_on_each_other_s_divergence(digits: Data) -> None:
     """With a huge rate a run ends: diverged, without accuracies, while the others of its stack go on unchanged."""
-    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", shaping="", blackbox="cross_entropy")
+    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", credit="", shaping="", blackbox="cross_entropy")
     calm, wild = (None, 0.1), (None, 1e30)
     rows = run(of, digits, groups=[calm, wild], steps=12)
     assert text(of_run(rows, 1, calm)) == text(run(of, digits, groups=[calm], seeds=(1,), steps=12))
@@ -313,7 +313,7 @@ def test_a_method_s_runs_do_not_depend_on_each_other_s_divergence(digits: Data) 
 @pytest.mark.parametrize("rate", [1e30, 1e38])
 def test_when_all_runs_diverge_training_ends_and_all_its_steps_are_ticked(rate: float, digits: Data) -> None:
     ticked: list[int] = []
-    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", shaping="", blackbox="cross_entropy")
+    of = job(optimizer="sgd", model="mlp", exact="backprop", noise="", credit="", shaping="", blackbox="cross_entropy")
     rows = list(training.train(of, digits, None, [(None, rate)], (0, 1), 25, "cpu", ticked.append))
     assert [row["status"] for row in rows[-2:]] == ["diverged"] * 2
     assert sum(ticked) == 2 * 25
@@ -415,13 +415,13 @@ def test_the_network_can_undo_the_scale_of_the_noise(
         stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), 0)])
         for parameter in stack.parameters[last]:
             parameter.data.mul_(c)
-        gradient = training.Gradient(job(shaping=shaping), SAMPLES, [0], torch.tensor([0.25 * c**2]), 20)
+        ascent = training.Ascent(job(shaping=shaping), SAMPLES, [0], torch.tensor([0.25 * c**2]), 20)
         layers = [(slice(0, 2), 1.0), (last, c)]
         states = [optimizer.initial(stack.parameters[layer]) for layer, _ in layers]
         for step in range(12):
-            at = menu.load("spaces", "logits").Space(stack, *images.batch(step, 32, 1), blackbox.fitness)
+            at = menu.load("spaces", "logits").place(stack, *images.batch(step, 32, 1), blackbox)
             with torch.no_grad():
-                moved = at.push(gradient(at, step))
+                moved = at.push(ascent(at, step))
                 for (layer, scale), state in zip(layers, states, strict=True):
                     monkeypatch.setattr(adam, "EPSILON", epsilon / scale)
                     own_rate = torch.tensor([rate * scale**power])

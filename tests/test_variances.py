@@ -1,7 +1,9 @@
 """What every rule for t keeps, over the menu of variances, and what each one says."""
 
-from math import nan, sqrt
-from typing import NamedTuple
+from collections.abc import Callable
+from math import isnan, nan, sqrt
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -9,23 +11,28 @@ from torch import Tensor
 
 from esgrad import menu, streams
 from esgrad.data import Data
+from esgrad.estimator import Estimator
+from esgrad.facts import Facts
 from esgrad.job import Job
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.stack import Stack, initialised
 from esgrad.streams import Role
-from esgrad.training import Gradient, Images
+from esgrad.training import Ascent, Images
+from esgrad.variances import Last
 from tests.running import GROUPS, KINDS, SAMPLES, job, of_run, run, text
 
+JUDGED = Facts.of(menu.load("blackboxes", "zero_one"))
 RULES = menu.names("variances")
 EACH = pytest.mark.parametrize("rule", RULES)
 RELATIVE = [rule for rule in RULES if rule != "fixed"]
 
 
 def t(rule: str, point: Tensor, level: float = 0.5, progress: float = 0.0, before: float = nan, rate: float = nan):
-    """The rule's t for logits [R, M, D]."""
-    runs = len(point)
-    numbers = (torch.full((runs,), value) for value in (level, before, rate))
-    return menu.load("variances", rule).variance(*numbers, point, progress)
+    """The rule's t for logits [R, M, D]; the first where nothing is known of a step before."""
+    of, (start, *last) = menu.load("variances", rule), (torch.full((len(point),), x) for x in (level, before, rate))
+    without_samples = of.refuses(JUDGED, per_example=True, samples=False) is None
+    first = isnan(before) or (isnan(rate) and not without_samples)
+    return of.variance(start, None if first else Last(*last), point, progress)
 
 
 def logits(spread: float, runs: int = 3) -> Tensor:
@@ -108,10 +115,10 @@ def test_a_run_under_a_rule_equals_itself_in_a_stack_to_the_bit(rule: str, digit
 @EACH
 @pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
 def test_an_exact_arm_takes_the_rule_s_t_or_says_why_not(rule: str, exact: str, digits: Data):
-    of = job(variance=rule, exact=exact, noise="", shaping="")
+    of = job(variance=rule, **KINDS[exact])
     ((_, _, reason),) = of.cells()
     if rule == "hit_rate":
-        assert "draws none" in reason
+        assert "none are drawn here" in reason
         return
     assert reason is None
     last = run(of, digits, [(1.0, 0.01)], (0,))[-1]
@@ -141,14 +148,18 @@ def test_a_shorter_run_is_annealed_to_its_own_end(steps: int, digits: Data):
 @pytest.mark.parametrize("rule", RELATIVE)
 def test_noise_at_the_parameters_has_no_logits_to_follow(rule: str):
     ((_, _, reason),) = job(variance=rule, space="parameters", noise="mirrored").cells()
-    assert "parameters sees none by itself" in reason or "at the parameters t is fixed" in reason
+    assert "at each example's logits; elsewhere t is fixed" in reason or "no position here is one's own" in reason
 
 
-@pytest.mark.parametrize("changes", [{"blackbox": "cross_entropy"}, {"space": "batch"}], ids=str)
-def test_hit_rate_needs_hits(changes: dict):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"blackbox": "cross_entropy"}, "hits and misses"), ({"space": "batch"}, "at each example's logits")],
+    ids=str,
+)
+def test_hit_rate_needs_hits(changes: dict, said: str):
     """Not a number, and not a mean over a batch."""
     ((_, _, reason),) = job(variance="hit_rate", **changes).cells()
-    assert "hits and misses" in reason
+    assert said in reason
     ((_, _, reason),) = job(variance="fixed", **changes).cells()
     assert reason is None
 
@@ -175,14 +186,20 @@ def first_always_second_never(points: Tensor, targets: Tensor) -> Tensor:
     return hits
 
 
-JUDGES = {"all or none": first_always_second_never, "real": menu.load("blackboxes", "zero_one").fitness}
+ZERO_ONE = menu.load("blackboxes", "zero_one")
+JUDGES = {"all or none": first_always_second_never, "real": ZERO_ONE.fitness}
+
+
+def judging(fitness: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    """zero_one as a black box, with another fitness."""
+    return SimpleNamespace(**{**vars(ZERO_ONE), "fitness": fitness})
 
 
 def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[Step]:
     """The first steps of two runs, at LEVELS, of a network that stays as it is."""
     build = menu.load("models", "linear").build
     stack = Stack([initialised(lambda: build((1, 8, 8), 10, 16), 0) for _ in LEVELS])
-    images, gradient = Images(digits, [0], "cpu"), Gradient(of, SAMPLES, [0], LEVELS, count)
+    images, ascent = Images(digits, [0], "cpu"), Ascent(of, SAMPLES, [0], LEVELS, count)
     done = []
     for step in range(1, count + 1):
         seen: list[Tensor] = []
@@ -192,11 +209,11 @@ def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[St
             seen.append(fitness.flatten(1))
             return fitness
 
-        at = menu.load("spaces", of.space).Space(stack, *images.batch(step - 1, 32, 2), judged)
+        at = of.gradient.space.place(stack, *images.batch(step - 1, 32, 2), judging(judged))
         with torch.no_grad():
-            found = gradient(at, step)
+            found = ascent(at, step)
         rate = torch.cat(seen, 1).mean(1) if seen else torch.full((2,), nan)
-        done.append(Step(found, at.point.detach(), at.targets, gradient.variance.clone(), rate))
+        done.append(Step(found, at.point.detach(), at.targets, ascent.last.variance.clone(), rate))
     return done
 
 
@@ -217,7 +234,7 @@ def test_t_is_of_the_share_of_the_run_that_is_over_before_the_step(digits: Data)
     """The first step is annealed by nothing: its t is that of `spread`."""
     annealed = menu.load("variances", "annealed")
     for index, step in enumerate(steps(job(variance="annealed"), digits)):
-        torch.testing.assert_close(step.t, annealed.variance(LEVELS, LEVELS, LEVELS, step.point, index / 5))
+        torch.testing.assert_close(step.t, annealed.variance(LEVELS, Last(LEVELS, LEVELS), step.point, index / 5))
     spread = steps(job(variance="spread"), digits, 1)[0].t
     torch.testing.assert_close(steps(job(variance="annealed"), digits)[0].t, spread, rtol=0, atol=0)
 
@@ -243,6 +260,7 @@ def test_a_control_under_a_rule_has_the_law_of_the_rule_s_t(shaping: str, rule: 
     (step,) = steps(job(variance=rule, shaping=shaping, control="gaussian"), digits, 1)
     normals = streams.normals([0], Role.NOISE, 1, SAMPLES, SAMPLES + 1, 32, 10)[:, 0].expand(2, -1, -1)
     gradient = menu.load("controls", "gaussian").gradient
-    expected = gradient(shaping, step.point, step.targets, step.t, SAMPLES, normals)
+    estimator = Estimator.of("independent", "noise", shaping, SAMPLES)
+    expected = gradient(estimator, step.point, step.targets, step.t, normals)
     torch.testing.assert_close(step.gradient, expected, rtol=0, atol=0)
-    assert not torch.allclose(expected, gradient(shaping, step.point, step.targets, LEVELS, SAMPLES, normals), rtol=0.1)
+    assert not torch.allclose(expected, gradient(estimator, step.point, step.targets, LEVELS, normals), rtol=0.1)

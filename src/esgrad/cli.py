@@ -110,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--cosine", type=real, help="wanted to the exact gradient; 0.5 unless said otherwise")
     made.add_argument("--num-samples", type=whole, help="N: ask for its cosine instead")
     made.add_argument("--noise", help="independent unless said otherwise; at the parameters mirrored")
+    made.add_argument("--credit", help="what a sample is credited with: noise unless said otherwise, or class")
     made.add_argument("--shaping", help="raw unless said otherwise; of a price the cheapest of ∇log p")
     made.add_argument("--noise-variance", type=real, help="t: 1 unless said otherwise")
     made.add_argument(

@@ -15,7 +15,10 @@ from esgrad import menu
 from esgrad.data import describe, num_train
 from esgrad.job import Job
 from esgrad.measurement import specifications as measurements
+from esgrad.method import ExactMethod, Method
 
+LECTURE = {"space": "logits", "noise": "independent", "credit": "noise"}
+"""What a method that samples has unless it says otherwise: the lecture's."""
 SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
 
 
@@ -36,9 +39,7 @@ def validated(config: Any) -> dict[str, Any]:
     config = json.loads(json.dumps(config))
     _fill(config, schema())
     for name, method in config["methods"].items():
-        _check_method(name, method)
-        _check_control(name, config["methods"])
-        _check_rule(name, config["methods"])
+        _check_method(name, method, config["methods"])
     for name, experiment in config["experiments"].items():
         _check_experiment(name, experiment, config)
     for section, lists in measurements.SECTIONS.items():
@@ -96,11 +97,12 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
     for method, dataset, model in product(*(listed(experiment[key]) for key in ("methods", "dataset", "model"))):
         spec = config["methods"][method]
         exact = spec.get("exact")
-        own = spec.get("blackbox") or (menu.load("exact", exact).BLACKBOX if exact else "zero_one")
-        for blackbox in listed(experiment.get("blackbox", own)):
+        climbed = Method.of({"space": "logits", **spec})
+        arm = climbed.exact if isinstance(climbed, ExactMethod) else None
+        for blackbox in listed(experiment.get("blackbox", spec.get("blackbox", arm.BLACKBOX if arm else "zero_one"))):
             _, classes = menu.load("blackboxes", blackbox).readings(describe(dataset)["num_classes"])
             variances = listed(experiment.get("noise_variance", spec.get("noise_variance", 1)))
-            if exact and not menu.load("exact", exact).USES_VARIANCE:
+            if arm and not arm.USES_VARIANCE:
                 variances = [None]
             for logit_dim, batch_size in product(
                 listed(experiment.get("logit_dim", classes)), listed(experiment["batch_size"])
@@ -111,10 +113,12 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     model=model,
                     blackbox=blackbox,
                     method=method,
+                    relative=spec.get("relative"),
                     logit_dim=logit_dim,
                     batch_size=batch_size,
                     space=spec.get("space", "logits"),
                     noise=spec.get("noise", ""),
+                    credit=spec.get("credit", ""),
                     shaping=spec.get("shaping", ""),
                     variance=spec["variance"],
                     exact=exact,
@@ -137,65 +141,42 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                 )
 
 
-def _check_method(name: str, method: dict[str, Any]) -> None:
-    triple = [key for key in ("space", "noise", "shaping") if key in method]
-    if "exact" in method and triple:
-        raise ValueError(f"methods.{name} has both exact and {triple[0]}; an exact gradient has no {triple[0]}")
-    if "exact" in method and "control" in method:
-        raise ValueError(f"methods.{name} has both exact and control; an exact gradient has no noise to stand in for")
-    if "exact" not in method and len(triple) < 3:
-        missing = ({"space", "noise", "shaping"} - set(triple)).pop()
-        raise ValueError(f"methods.{name} lacks {missing}; a method is space, noise and shaping, or exact alone")
-    for key, folder in [
-        ("space", "spaces"),
-        ("noise", "noises"),
-        ("shaping", "shapings"),
-        ("exact", "exact"),
-        ("control", "controls"),
-    ]:
-        if key in method:
-            menu.check(folder, method[key])
-    menu.check("optimizers", method["optimizer"])
-    menu.check("variances", method["variance"])
+def _check_method(name: str, method: dict[str, Any], methods: dict[str, Any]) -> None:
+    other = [key for key in (*LECTURE, "shaping", "control") if key in method]
+    if "exact" in method and other:
+        raise ValueError(f"methods.{name} has both exact and {other[0]}; an exact gradient has no {other[0]}")
+    if "exact" not in method and "shaping" not in method:
+        raise ValueError(f"methods.{name} lacks shaping; a method has a shaping, or is exact alone")
+    if "exact" not in method:
+        method.update(LECTURE | method)
+    resolved = Method.of({"space": "logits", **method})
+    menu.path("optimizers", method["optimizer"])
     for blackbox in listed(method.get("blackbox", [])):
-        menu.check("blackboxes", blackbox)
-
-
-def _check_control(name: str, methods: dict[str, Any]) -> None:
-    """A control is known by its name, as its records have no column of their own: that of its twin, and its own."""
-    method = dict(methods[name])
-    if (control := method.pop("control", None)) is None:
-        return
-    twin = name.removesuffix(f"_{control}")
-    if method != methods.get(twin):
+        menu.path("blackboxes", blackbox)
+    if isinstance(resolved, ExactMethod) and not resolved.exact.USES_VARIANCE and method["variance"] != "fixed":
         raise ValueError(
-            f"methods.{name} is a control, but no method it stands in for is there: a control is named after one, as "
-            f"maxrl_{control} after maxrl, and has the same settings"
+            f"methods.{name} has the rule {method['variance']}, but {method['exact']} knows no t: it would do without"
         )
+    _check_relative(name, method, methods)
 
 
-def _check_rule(name: str, methods: dict[str, Any]) -> None:
-    """A rule for t is compared with its method at fixed t, which tables find by name: same settings, but for t's.
-
-    A control with a rule is its twin's, which is checked itself.
-    """
-    method = methods[name]
-    if (rule := method["variance"]) == "fixed" or "control" in method:
+def _check_relative(name: str, method: dict[str, Any], methods: dict[str, Any]) -> None:
+    """The relative that a method stands beside in tables: with the same settings but for those that are to differ."""
+    relative = method.get("relative")
+    if relative is None:
+        if "control" in method:
+            raise ValueError(f"methods.{name} is a control and stands in for a method: relative: NAME says for which")
         return
-    if "exact" in method and not menu.load("exact", method["exact"]).USES_VARIANCE:
-        raise ValueError(f"methods.{name} has the rule {rule}, but {method['exact']} knows no t: it would do without")
-    peer = name.removesuffix(f"_{rule}")
-    if peer == name:
-        raise ValueError(
-            f"methods.{name} has the rule {rule}, so its name is a fixed method's and the rule: as maxrl_{rule} after "
-            f"maxrl; {name}_{rule} would do"
-        )
-    other = methods.get(peer, method)
-    for key in sorted({*method, *other} - {"variance", "noise_variance"}):
-        if method.get(key) != other.get(key):
+    if relative not in methods:
+        raise menu.unknown(f"method as the relative of methods.{name}", relative, methods)
+    apart = {"relative", *(("control",) if "control" in method else ("variance", "noise_variance"))}
+    other = methods[relative]
+    for key in sorted({*method, *other} - apart):
+        own, theirs = ({**LECTURE, **each}.get(key) for each in (method, other))
+        if own != theirs:
             raise ValueError(
-                f"methods.{name} is {peer} under the rule {rule} by its name, but its {key} is {method.get(key)} and "
-                f"that of {peer} {other.get(key)}: the same settings or another name would do"
+                f"methods.{name} is {relative} but for its {' and '.join(sorted(apart - {'relative'}))}, and yet its "
+                f"{key} is {own}, that of {relative} {theirs}: the same settings would do, or no relative"
             )
 
 
@@ -204,12 +185,12 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: dict[str, A
         if method not in config["methods"]:
             raise menu.unknown(f"method in experiments.{name}", method, config["methods"])
     for model in listed(experiment["model"]):
-        menu.check("models", model)
+        menu.path("models", model)
     for blackbox in listed(experiment.get("blackbox", [])):
-        menu.check("blackboxes", blackbox)
+        menu.path("blackboxes", blackbox)
     for job in _experiment_jobs(name, config):
         least = job.num_classes
-        images, _ = menu.load("blackboxes", job.blackbox).readings(describe(job.dataset)["num_classes"])
+        images = job.task.readings
         if job.logit_dim < least or (images > 1 and job.logit_dim != least):
             wanted = f"{least} exactly" if images > 1 else f"{least} or more"
             raise ValueError(

@@ -13,8 +13,6 @@ A forward is an example through the network, with all the images it may consist 
 
 from typing import NamedTuple
 
-from esgrad import menu
-
 
 class Costs(NamedTuple):
     """Of one step of one run."""
@@ -23,11 +21,3 @@ class Costs(NamedTuple):
     forwards: float
     backwards: float
     examples: float
-
-
-def per_step(space: str, exact: str | None, batch_size: int, num_samples: int | None) -> Costs:
-    """The costs of a step, as the space (or the exact arm that replaces it) names them."""
-    if exact is not None:
-        return menu.load("exact", exact).costs(batch_size)
-    assert num_samples is not None
-    return menu.load("spaces", space).costs(batch_size, num_samples)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 from esgrad import menu
 from esgrad.files import sha256, written
 
-if TYPE_CHECKING:  # `describe` answers the Snakefile, which must not wait for torch
+if TYPE_CHECKING:  # and not from `types`, which names what is here
     from torch import Tensor
 
 DRAWN_SHARE = 5  # a part that the files do not fix is one in five of the first part,

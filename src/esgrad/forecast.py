@@ -5,8 +5,6 @@ from math import ceil
 from typing import Any
 
 from esgrad import config as configuration
-from esgrad import costs, menu
-from esgrad.data import describe
 from esgrad.job import Job
 
 # Fitted to runs of config.yaml and mnist.yaml on two cores of an AMD EPYC (2026): right within a factor of about 1.5.
@@ -40,15 +38,13 @@ def summary(config: dict[str, Any]) -> str:
 def core_seconds(job: Job) -> float:
     """About how long a job takes on one core."""
     seconds = SECONDS_PER_JOB
-    weights = menu.load("models", job.model).num_parameters(
-        describe(job.dataset)["shape"], job.logit_dim, job.hidden_size
-    )
+    weights = job.task.num_parameters * job.task.readings
     for num_samples in job.num_samples:
         variances = sum(n == num_samples and reason is None for n, _, reason in job.cells())
         steps, tuning = job.steps(num_samples), ceil(job.tuning_fraction * job.steps(num_samples))
         run_steps = variances * (len(job.seeds) * steps + len(job.learning_rates) * job.num_tuning_seeds * tuning)
-        drawn = job.draws(num_samples) / (job.num_seeds * steps)  # a step of a run
-        forwards = costs.per_step(job.space, job.exact, job.batch_size, num_samples).forwards
+        drawn = job.gradient.draws(job.task, num_samples)
+        forwards = job.gradient.costs(job.batch_size, num_samples).forwards
         seconds += run_steps * (SECONDS_PER_NUMBER * drawn + SECONDS_PER_WEIGHT * forwards * weights)
         if variances:  # runs of a stack share a step's overhead, those of a seed its noise
             draws = drawn * (len(job.seeds) * steps + job.num_tuning_seeds * tuning)

@@ -6,8 +6,11 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from esgrad import menu, quadrature
-from esgrad.perturbation import Perturbation
+from esgrad import quadrature
+from esgrad.blackboxes import zero_one
+from esgrad.estimator import Estimator
+from esgrad.fitness import PerExample
+from esgrad.key import Key
 from esgrad.streams import Role
 
 FARTHEST = 1e12  # in σ; the quadrature squares such distances and still has digits left
@@ -22,6 +25,7 @@ def es_gradient(
     seed: int,
     step: int,
     noise: str = "independent",
+    credit: str = "noise",
     shaping: str = "raw",
 ) -> Tensor:
     """Estimate, per example, how to change the logits so that argmax(logits + q) hits the target more often.
@@ -37,7 +41,7 @@ def es_gradient(
         noise_variance: t > 0, in units of the logits squared.
         seed, step: the noise is a function of both and of an example's place in the batch, nothing else;
             count `step` up while training, or every step sees the same noise.
-        noise, shaping: names on those menus (`esgrad list`).
+        noise, credit, shaping: names on those menus (`esgrad list`).
 
     Returns:
         [B, K], to be *ascended*; push it on with `logits.backward(-gradient / len(logits))`.
@@ -49,18 +53,17 @@ def es_gradient(
     _check(logits, targets, noise_variance)
     if isinstance(num_samples, bool) or not isinstance(num_samples, Integral) or num_samples < 1:
         raise ValueError(f"num_samples is a whole number from 1, not {num_samples!r}")
-    draw, shape = menu.load("noises", noise), menu.load("shapings", shaping)
-    if reason := draw.refuses(num_samples, logits.shape[1]) or shape.refuses(draw, num_samples):
+    estimator = Estimator.of(noise, credit, shaping, int(num_samples))
+    fitness = PerExample(zero_one, targets[None])
+    if reason := estimator.refuses(fitness.facts, logits.shape[1]):
         raise ValueError(reason)
-    blackbox = menu.load("blackboxes", "zero_one")
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
     point = point.to(torch.promote_types(point.dtype, torch.float32))  # half precision has no room for the noise
     variance = point.new_tensor([noise_variance])
     if not (torch.isfinite(variance) and variance > 0):
         raise ValueError(f"noise_variance t = {noise_variance!r} is out of the range of {point.dtype}")
-    perturbation = Perturbation(draw, [seed], Role.NOISE, step, int(num_samples), variance)
-    fitness = torch.cat([blackbox.fitness(points, targets) for points in perturbation.around(point)], 1)
-    return perturbation.gradient(shape, fitness, point.shape[-1])[0].to(logits.dtype)
+    key = Key([seed], Role.NOISE, step)
+    return estimator.gradient(fitness, point, variance, key).gradient[0].to(logits.dtype)
 
 
 def exact_gradient(

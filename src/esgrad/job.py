@@ -7,11 +7,14 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from itertools import product
 from typing import Any
 
-from esgrad import costs, menu
-from esgrad.data import describe
+from esgrad import menu
+from esgrad.method import Method
+from esgrad.optimizers import Optimizer
+from esgrad.task import Task
 
 FIRST_TUNING_SEED = 1000  # seeds from here on tune and set target levels; what is reported comes from those below
 NUM_LEVEL_SEEDS = 5  # of backprop's runs that set the target levels and are never reported
@@ -19,17 +22,19 @@ NUM_LEVEL_SEEDS = 5  # of backprop's runs that set the target levels and are nev
 
 @dataclass(frozen=True)
 class Job:
-    """What one process trains, whole: it can be written as JSON and handed to another machine."""
+    """What one process trains, in words: it can be written as JSON and handed to another machine."""
 
     experiment: str
     dataset: str
     model: str
     blackbox: str
     method: str
+    relative: str | None
     logit_dim: int
     batch_size: int
     space: str
     noise: str
+    credit: str
     shaping: str
     variance: str
     exact: str | None
@@ -50,6 +55,21 @@ class Job:
     evaluations_per_decade: int
     draws_per_cell: float
 
+    @cached_property
+    def task(self) -> Task:
+        """What is learnt, resolved."""
+        return Task.of(self.dataset, self.model, self.blackbox, self.logit_dim, self.batch_size, self.hidden_size)
+
+    @cached_property
+    def gradient(self) -> Method:
+        """What is climbed, resolved."""
+        return Method.of(asdict(self))
+
+    @cached_property
+    def rule_of_steps(self) -> Optimizer:
+        """How parameters follow the gradient, resolved."""
+        return menu.load("optimizers", self.optimizer)
+
     @property
     def path(self) -> str:
         """Where its records lie, below results/<name>/runs/; no two jobs of a configuration share it."""
@@ -69,7 +89,7 @@ class Job:
 
     def steps(self, num_samples: int | None) -> int:
         """How long a run is: the step that reaches max_queries, max_steps at the latest."""
-        queries = costs.per_step(self.space, self.exact, self.batch_size, num_samples).queries
+        queries = self.gradient.costs(self.batch_size, num_samples).queries
         if self.max_queries is None or math.isnan(queries):
             return self.max_steps
         return min(self.max_steps, math.ceil(self.max_queries / queries))
@@ -81,40 +101,10 @@ class Job:
 
     def draws(self, num_samples: int | None) -> float:
         """Random numbers drawn for the reported runs of a cell."""
-        if num_samples is None:
-            return 0.0
-        samples = menu.load("noises", self.noise).DRAWS_PER_SAMPLE * num_samples if self.control is None else 1.0
-        return samples * math.prod(self._point()) * self.num_seeds * self.steps(num_samples)
-
-    def _point(self) -> tuple[int, int]:
-        """Positions M and coordinates D of the point that the noise surrounds."""
-        facts, model = describe(self.dataset), menu.load("models", self.model)
-        images, _ = menu.load("blackboxes", self.blackbox).readings(facts["num_classes"])
-        channels, height, width = facts["shape"]  # of all images of an example, side by side
-        num_parameters = model.num_parameters((channels, height, width // images), self.logit_dim, self.hidden_size)
-        return menu.load("spaces", self.space).shape(self.batch_size, self.logit_dim * images, num_parameters)
+        return self.gradient.draws(self.task, num_samples) * self.num_seeds * self.steps(num_samples)
 
     def _refusal(self, num_samples: int | None) -> str | None:
-        blackbox = menu.load("blackboxes", self.blackbox)
-        if reason := blackbox.refuses(self.dataset):
-            return reason
-        if reason := menu.load("variances", self.variance).refuses(
-            self.space, self.exact or self.control, self.blackbox
-        ):
-            return reason
-        if self.exact is not None:
-            own = menu.load("exact", self.exact).BLACKBOX
-            return (
-                None if own == self.blackbox else f"{self.exact} is the exact gradient of {own}, not of {self.blackbox}"
-            )
-        assert num_samples is not None
-        noise, shaping = menu.load("noises", self.noise), menu.load("shapings", self.shaping)
-        if shaping.NEEDS_NONNEGATIVE and not blackbox.NONNEGATIVE:
-            return f"{self.shaping} descends on fitness that can be negative, as {self.blackbox}'s can"
-        reason = noise.refuses(num_samples, self._point()[1]) or shaping.refuses(noise, num_samples)
-        if reason is None and self.control is not None:
-            control = menu.load("controls", self.control)
-            reason = control.refuses(self.space, self.noise, self.shaping, self.blackbox, self.logit_dim)
+        reason = self.gradient.refuses(self.task, num_samples)
         if reason is None and (draws := self.draws(num_samples)) > self.draws_per_cell:
             return f"{draws:.2g} draws are more than draws_per_cell = {self.draws_per_cell:.2g}"
         return reason

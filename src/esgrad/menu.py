@@ -8,7 +8,7 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 LIBRARIES = {"kernels", "measurement", "planning", "statistics", "theory"}  # folders of parts that work together
@@ -16,7 +16,7 @@ LIBRARIES = {"kernels", "measurement", "planning", "statistics", "theory"}  # fo
 
 def names(menu: str) -> list[str]:
     """The choices on a menu, sorted, found without importing any of them."""
-    return sorted(path.stem for path in (PACKAGE / menu).glob("*.py") if not path.stem.startswith("_"))
+    return sorted(map(_word, _files(menu)))
 
 
 def menus() -> list[str]:
@@ -24,16 +24,17 @@ def menus() -> list[str]:
     return sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - LIBRARIES)
 
 
-def load(menu: str, name: str) -> ModuleType:
+def load(menu: str, name: str) -> Any:
     """The module behind a name; raises ValueError with the nearest known name."""
-    check(menu, name)
-    return importlib.import_module(f"esgrad.{menu}.{name}")
+    return importlib.import_module(f"esgrad.{menu}.{path(menu, name).stem}")
 
 
-def check(menu: str, name: str) -> None:
-    """Raise ValueError, with the nearest known name, unless `name` is on the menu."""
-    if name not in (known := names(menu)):
-        raise unknown(f"name in {menu}", name, known)
+def path(menu: str, name: str) -> Path:
+    """The file behind a name; raises ValueError with the nearest known name."""
+    files = {_word(file): file for file in _files(menu)}
+    if name not in files:
+        raise unknown(f"name in {menu}", name, files)
+    return files[name]
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:
@@ -46,6 +47,19 @@ def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:
 
 def summary(menu: str, name: str) -> str:
     """The first line of a file's docstring, read without importing it."""
-    check(menu, name)
-    text = ast.get_docstring(ast.parse((PACKAGE / menu / f"{name}.py").read_text(encoding="utf-8")))
+    text = ast.get_docstring(ast.parse(path(menu, name).read_text(encoding="utf-8")))
     return (text or "").split("\n")[0]
+
+
+def name(module: object) -> str:
+    """The word for a file that `load` has loaded."""
+    return getattr(module, "__name__", str(module)).rpartition(".")[2].rstrip("_")
+
+
+def _files(menu: str) -> list[Path]:
+    return sorted(file for file in (PACKAGE / menu).glob("*.py") if not file.stem.startswith("_"))
+
+
+def _word(file: Path) -> str:
+    """A file's name without `.py`, and without the `_` that keeps it from being a word of Python (`class_.py`)."""
+    return file.stem.rstrip("_")

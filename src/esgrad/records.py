@@ -17,8 +17,11 @@ COLUMNS = {
     "model": "string",
     "blackbox": "string",
     "method": "string",
+    "relative": "string",
+    "control": "string",
     "space": "string",
     "noise": "string",
+    "credit": "string",
     "shaping": "string",
     "variance": "string",
     "optimizer": "string",
@@ -50,7 +53,7 @@ over the batch)."""
 
 QUALITY_COLUMNS = [
     *("dataset", "model", "stage", "step", "level", "batch_size"),
-    *("logit_dim", "num_samples", "noise_variance", "space", "noise", "shaping", "reference"),
+    *("logit_dim", "num_samples", "noise_variance", "space", "noise", "credit", "shaping", "reference"),
     *("cosine", "median_cosine", "relative_bias", "variance"),
     *("predicted_cosine", "predicted_median_cosine", "predicted_variance"),
     *("probability", "accuracy", "spread", "data_noise_scale"),
@@ -76,7 +79,7 @@ from one example to another (arXiv 1812.06162), over more examples; NaN where th
 
 SAMPLES_COLUMNS = [
     *("kind", "dataset", "model", "stage", "level", "logit_dim", "batch_size", "noise_variance", "space", "noise"),
-    *("shaping", "example", "probability", "num_draws", "num_samples", "cosine", "low", "high", "predicted"),
+    *("credit", "shaping", "example", "probability", "num_draws", "num_samples", "cosine", "low", "high", "predicted"),
 ]
 """What `esgrad.measurement.samples_needed` measures; its docstring explains a row."""
 
@@ -102,10 +105,15 @@ gradient on a mini-batch, B_noise/B (arXiv 1812.06162); `error`: its standard er
 
 def frame(job: Job, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The rows of a job as a table with every column, the job's own words filled in."""
-    words = {column: getattr(job, column) for column in COLUMNS if hasattr(job, column)}
+    words = {column: _word(getattr(job, column)) for column in COLUMNS if hasattr(job, column)}
     digest = sources.digest(tuple(sources.of_job(job)))
     table = pd.DataFrame([{**words, **row, "source_digest": digest} for row in rows], columns=list(COLUMNS))
     return table.astype(COLUMNS)
+
+
+def _word(value: Any) -> Any:
+    """A word that is not there is empty: a table has no two kinds of nothing in a column of words."""
+    return "" if value is None else value
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:

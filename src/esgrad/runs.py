@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from esgrad import menu, statistics
+from esgrad import statistics
 from esgrad.suite import CELL, FIRST_TUNING_SEED, Suite
 
 UNITS = {"steps": "step", "queries": "queries", "forwards": "forwards"}
@@ -21,12 +21,6 @@ COLUMNS = [
 
 TASK = ["dataset", "model", "logit_dim", "batch_size"]
 """The columns in which a cell and the backprop it is measured by agree; their experiments' `hidden_size` does too."""
-
-
-def twin(method: str) -> str | None:
-    """The method that a control stands beside, whose name begins the control's own; None for a method of its own."""
-    found = (method.removesuffix(f"_{control}") for control in menu.names("controls"))
-    return next((name for name in found if name != method), None)
 
 
 def experiments(suite: Suite) -> list[str]:

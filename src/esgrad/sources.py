@@ -8,13 +8,16 @@ a faster kernel disowns no record.
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from esgrad import menu
 from esgrad.job import Job
 from esgrad.menu import PACKAGE
+from esgrad.method import MENUS
 
 COMPILED = "kernels/compiled"  # the folder of the twins, below the package
 MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u"...", a comment
@@ -22,22 +25,12 @@ MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u
 
 def of_job(job: Job) -> list[Path]:
     """The source files that decide what a job's records say, sorted."""
-    named = {
-        "datasets": job.dataset.split("-")[0],
-        "models": job.model,
-        "blackboxes": job.blackbox,
-        "optimizers": job.optimizer,
-        "spaces": job.space,
-        "noises": job.noise,
-        "shapings": job.shaping,
-        "variances": job.variance,
-        "exact": job.exact,
-        "controls": job.control,
-    }
-    return closure(["training.py", *(f"{menu}/{name}.py" for menu, name in named.items() if name)])
+    words = asdict(job) | {"dataset": job.dataset.split("-")[0]}
+    menus = MENUS | {"dataset": "datasets", "model": "models", "blackbox": "blackboxes", "optimizer": "optimizers"}
+    return closure([PACKAGE / "training.py", *(menu.path(menus[key], words[key]) for key in menus if words[key])])
 
 
-def closure(starts: Iterable[str]) -> list[Path]:
+def closure(starts: Iterable[str | Path]) -> list[Path]:
     """The files below the package that these ones import, directly or not, themselves included; sorted.
 
     Without compiled twins, but with what those import elsewhere.

@@ -30,7 +30,7 @@ class Role(IntEnum):
 
 def normals(
     seeds: Sequence[int],
-    role: Role,
+    role: int,
     step: int,
     start: int,
     stop: int,
@@ -76,7 +76,7 @@ def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
     return torch.argsort((words[:, 0] << 32) | words[:, 1], stable=True)
 
 
-def _fill_by_torch(out: Tensor, seeds: Sequence[int], role: Role, step: int, start: int) -> None:
+def _fill_by_torch(out: Tensor, seeds: Sequence[int], role: int, step: int, start: int) -> None:
     """Fill `out` [S, n, M, D] chunk by chunk over samples and coordinates, so that memory stays bounded."""
     num_seeds, samples, positions, dimension = out.shape
     key = torch.tensor([[seed, role] for seed in seeds], device=out.device).reshape(-1, 1, 1, 1, 2)  # [S, 1, 1, 1, 2]

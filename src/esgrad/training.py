@@ -1,6 +1,7 @@
 """The loop, once, over a stack of runs: every method, space and exact arm trains by these lines.
 
-step:    s.push(q.gradient(shaping, s.fitness(q)))      s the space at this batch, q this step's noise
+at = space.place(stack, images, targets, blackbox)
+optimizer.step(stack.parameters, at.push(method.direction(at, …).gradient), …)
 """
 
 import math
@@ -13,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esgrad import costs, menu
+from esgrad.blackboxes import BlackBox
+from esgrad.costs import Costs
 from esgrad.data import Data, split
 from esgrad.job import Job
-from esgrad.perturbation import Perturbation
+from esgrad.key import Key
+from esgrad.spaces import Place
 from esgrad.stack import Stack, initialised
-from esgrad.streams import Role, normals, permutation
+from esgrad.streams import Role, permutation
+from esgrad.variances import Last
 
 EVALUATION_CHUNK = 2**22  # pixels of a stack's images evaluated at a time
 
@@ -146,17 +150,18 @@ def train(
     """
     group = len(groups)
     images = Images(data, seeds, device)
-    shape = data.images.shape[-3:]
-    build = menu.load("models", job.model).build
-    networks = [initialised(lambda: build(shape, job.logit_dim, job.hidden_size), seed) for seed in seeds]
+    channels, height, width = data.images.shape[-3:]
+    build, blackbox, space = job.task.network.build, job.task.blackbox, job.gradient.space
+    networks = [
+        initialised(lambda: build((channels, height, width), job.logit_dim, job.hidden_size), seed) for seed in seeds
+    ]
     stack = Stack([network for network in networks for _ in range(group)], device)
     rate = torch.tensor([rate for _, rate in groups], device=device).repeat(len(seeds))
     level = torch.tensor([math.nan if t is None else t for t, _ in groups], device=device).repeat(len(seeds))
-    optimizer, blackbox = menu.load("optimizers", job.optimizer), menu.load("blackboxes", job.blackbox)
-    space = menu.load("spaces", job.space)
-    gradient = Gradient(job, num_samples, seeds, level, steps)
+    optimizer = job.rule_of_steps
+    ascent = Ascent(job, num_samples, seeds, level, steps)
     state = optimizer.initial(stack.parameters)
-    price = costs.per_step(job.space, job.exact, job.batch_size, num_samples)
+    price = job.gradient.costs(job.batch_size, num_samples)
     alive = torch.ones(len(seeds) * group, dtype=torch.bool, device=device)
 
     def rows(step: int, last: bool) -> Iterator[dict[str, Any]]:
@@ -177,7 +182,7 @@ def train(
                 "test_accuracy": judged["test"][run] if ok and last else math.nan,
                 "dead_classes": judged["dead"][run] if ok else None,
                 "spread": judged["spread"][run] if ok else math.nan,
-                "sigma": _rounded(gradient.sigma[run]),
+                "sigma": _rounded(ascent.sigma[run]),
                 "status": "ok" if ok else "diverged",
             }
         alive = alive & finite
@@ -188,9 +193,9 @@ def train(
     next_due = next(due)
     for step in range(1, steps + 1):
         batch, targets = images.batch(step - 1, job.batch_size, group)
-        at = space.Space(stack, batch, targets, blackbox.fitness)
+        at = space.place(stack, batch, targets, blackbox)
         with torch.no_grad():
-            direction = gradient(at, step)
+            direction = ascent(at, step)
         moved = at.push(direction)
         with torch.no_grad():
             optimizer.step(stack.parameters, moved, rate, job.weight_decay, state)
@@ -206,7 +211,7 @@ def train(
         tick(len(seeds) * group)
 
 
-def schedule(price: costs.Costs, per_decade: int) -> Iterator[int]:
+def schedule(price: Costs, per_decade: int) -> Iterator[int]:
     """The steps that first reach the points of a geometric grid of queries (of examples, where there are none)."""
     unit = price.examples if math.isnan(price.queries) else price.queries
     step, point = 0, math.floor(math.log10(unit) * per_decade) - 1
@@ -218,42 +223,30 @@ def schedule(price: costs.Costs, per_decade: int) -> Iterator[int]:
             yield step
 
 
-class Gradient:
-    """The gradient at a space's point, [R, M, D] per position, to be ascended; `sigma` [R] is that of the last step.
+class Ascent:
+    """A method along a training: t as its rule has it, and the direction at each step.
 
-    `level` [R] is what each run's rule for t starts from (`variances/`); NaN where the gradient knows no noise.
+    `level` [R] is what each run's rule for t starts from (`variances/`); NaN where the gradient knows no noise. `sigma`
+    [R] is that of the last step, the mean over positions; before the first step the level's where t is fixed, else NaN.
     """
 
     def __init__(self, job: Job, num_samples: int | None, seeds: Sequence[int], level: Tensor, steps: int) -> None:
-        self.num_samples, self.seeds, self.level, self.steps = num_samples or 0, seeds, level, steps
-        self.shaping_name = job.shaping
-        self.rule = menu.load("variances", job.variance)
-        self.variance, self.hit_rate = level, torch.full_like(level, math.nan)
-        self.exact = menu.load("exact", job.exact) if job.exact is not None else None
-        self.control: Any = menu.load("controls", job.control) if job.control is not None else None
-        if self.exact is None:
-            self.noise, self.shaping = menu.load("noises", job.noise), menu.load("shapings", job.shaping)
-        self.sigma = level.sqrt() if job.variance == "fixed" else self.hit_rate  # not known before the first step
+        self.method, self.num_samples, self.seeds, self.level, self.steps = (
+            job.gradient,
+            num_samples,
+            seeds,
+            level,
+            steps,
+        )
+        self.last: Last | None = None
+        self.sigma = level.sqrt() if job.variance == "fixed" else torch.full_like(level, math.nan)
 
-    def __call__(self, at: Any, step: int) -> Tensor:
-        """Of step 1, 2, … at the space `at`."""
-        t = self.rule.variance(self.level, self.variance, self.hit_rate, at.point, (step - 1) / self.steps)
-        self.variance, self.sigma = t, t.sqrt().reshape(len(t), -1).mean(1)
-        if self.exact is not None:
-            return self.exact.gradient(at.point, at.targets, t)
-        if self.control is not None:
-            return self._controlled(at, step, t)
-        q = Perturbation(self.noise, self.seeds, Role.NOISE, step, self.num_samples, t)
-        fitness = at.fitness(q)
-        self.hit_rate = fitness.mean((1, 2))
-        return q.gradient(self.shaping, fitness, at.point.shape[-1])
-
-    def _controlled(self, at: Any, step: int, t: Tensor) -> Tensor:
-        """What stands in for sampling; its noise is that of the sample after the method's own."""
-        n, (runs, positions, dimension) = self.num_samples, at.point.shape
-        drawn = normals(self.seeds, Role.NOISE, step, n, n + 1, positions, dimension, at.point.device)[:, 0]
-        drawn = drawn.repeat_interleave(runs // len(self.seeds), 0)  # [R, M, D]
-        return self.control.gradient(self.shaping_name, at.point, at.targets, t, n, drawn)
+    def __call__(self, at: Place, step: int) -> Tensor:
+        """The direction [R, M, D] of step 1, 2, … at a place."""
+        t = self.method.rule.variance(self.level, self.last, at.point, (step - 1) / self.steps)
+        estimate = self.method.direction(at, self.num_samples, t, Key(self.seeds, Role.NOISE, step))
+        self.last, self.sigma = Last(t, estimate.mean_fitness), t.sqrt().reshape(len(t), -1).mean(1)
+        return estimate.gradient
 
 
 class Images:
@@ -283,7 +276,7 @@ class Images:
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool) -> dict[str, Any]:
+def evaluate(stack: Stack, blackbox: BlackBox, images: Images, group: int, test: bool) -> dict[str, Any]:
     """Of each run, on its validation set: accuracy, the classes never predicted, the spread of the logits (standard
     deviation within an example, root mean square over examples); and at the end its accuracy on the test set."""
     predicted, correct, finite, spread = _predictions(stack, blackbox, images, images.validation, group)
@@ -298,7 +291,7 @@ def evaluate(stack: Stack, blackbox: Any, images: Images, group: int, test: bool
 
 
 def _predictions(
-    stack: Stack, blackbox: Any, images: Images, part: Tensor, group: int
+    stack: Stack, blackbox: BlackBox, images: Images, part: Tensor, group: int
 ) -> tuple[Tensor, Tensor, Tensor, list[float]]:
     """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both.
 

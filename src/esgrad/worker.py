@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from esgrad import data, menu, records
+from esgrad import data, records
 from esgrad.job import Job
 from esgrad.training import settle, train_cell
 
@@ -30,7 +30,7 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
     """
     settle()
     device = resolve(device)
-    images = menu.load("blackboxes", job.blackbox).prepare(data.load(data_path))
+    images = job.task.blackbox.prepare(data.load(data_path))
     kept, failed = records.kept_cells(job, out), []
     with tqdm(total=_work(job), unit="step", desc=job.path, mininterval=1, dynamic_ncols=True) as bar:
         for num_samples, variances in _grid(job):

@@ -1,17 +1,13 @@
 """The log-likelihood of the label, −CE = log softmax(logits)_y, of which only the value comes back."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from esgrad.blackboxes.zero_one import predict, prepare, readings, refuses
+from esgrad.types import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["BINARY", "NONNEGATIVE", "SEES_CLASSES", "fitness", "predict", "prepare", "readings", "refuses"]
 
-__all__ = ["NONNEGATIVE", "fitness", "predict", "prepare", "readings", "refuses"]
-
+BINARY = False
 NONNEGATIVE = False
+SEES_CLASSES = False
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:

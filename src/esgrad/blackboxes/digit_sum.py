@@ -3,18 +3,14 @@
 The lecture's picture: a part that cannot be differentiated inside a pipeline (MNIST addition, Manhaeve et al. 2018).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Data, Tensor
 
-    from esgrad.data import Data
-
+BINARY = True
 NONNEGATIVE = True
+SEES_CLASSES = True
 BASE = 10  # the digits 0 to 9
 
 
@@ -25,14 +21,24 @@ def add(digits: Sequence[Tensor]) -> Tensor:
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:
     """1 where the recognised digits of logits [..., B, 10·k] add up to the target [..., B], else 0; [..., B]."""
-    return (predict(logits) == targets).to(logits.dtype)
+    return judge(see(logits), targets).to(logits.dtype)
+
+
+def see(logits: Tensor) -> Tensor:
+    """The recognised digits, [..., B, 10·k] to [..., B, k]."""
+    from esgrad.kernels.argmax import argmax
+
+    return argmax(logits.unflatten(-1, (-1, BASE)))
+
+
+def judge(classes: Tensor, targets: Tensor) -> Tensor:
+    """Whether the digits [..., B, k] add up to the target [..., B]."""
+    return add(classes.unbind(-1)) == targets
 
 
 def predict(logits: Tensor) -> Tensor:
     """The sum of the recognised digits, [..., B, 10·k] to [..., B]."""
-    from esgrad.kernels.argmax import argmax
-
-    return add(argmax(logits.unflatten(-1, (-1, BASE))).unbind(-1))
+    return add(see(logits).unbind(-1))
 
 
 def prepare(data: Data) -> Data:
@@ -46,6 +52,11 @@ def prepare(data: Data) -> Data:
 def readings(num_classes: int) -> tuple[int, int]:
     """How many images of an example the network reads (10^k classes: k), and how many classes each has."""
     return len(str(num_classes - 1)), BASE
+
+
+def reading_shape(dimension: int) -> tuple[int, int]:
+    """k readings of ten logits."""
+    return dimension // BASE, BASE
 
 
 def refuses(dataset: str) -> str | None:

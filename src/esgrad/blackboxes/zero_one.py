@@ -1,20 +1,25 @@
 """The lecture's black box: isequal(argmax(logits), y)."""
 
-from __future__ import annotations
+from esgrad.types import Data, Tensor
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from esgrad.data import Data
-
+BINARY = True
 NONNEGATIVE = True
+SEES_CLASSES = True
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:
     """1 where the largest of the logits [..., B, K] is the target's [..., B], else 0; [..., B]."""
-    return (predict(logits) == targets).to(logits.dtype)
+    return judge(see(logits), targets).to(logits.dtype)
+
+
+def see(logits: Tensor) -> Tensor:
+    """The recognised class, [..., B, K] to [..., B, 1]."""
+    return predict(logits)[..., None]
+
+
+def judge(classes: Tensor, targets: Tensor) -> Tensor:
+    """Whether the class [..., B, 1] is the target [..., B]."""
+    return classes[..., 0] == targets
 
 
 def predict(logits: Tensor) -> Tensor:
@@ -32,6 +37,11 @@ def prepare(data: Data) -> Data:
 def readings(num_classes: int) -> tuple[int, int]:
     """How many images of an example the network reads, and how many classes each has."""
     return 1, num_classes
+
+
+def reading_shape(dimension: int) -> tuple[int, int]:
+    """One reading of all the logits."""
+    return 1, dimension
 
 
 def refuses(dataset: str) -> str | None:

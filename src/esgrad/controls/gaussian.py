@@ -4,46 +4,49 @@ Nobody is asked. It knows of the estimator what a gradient noise scale knows (ar
 where it trains otherwise than the estimator, noise of that size and shape is not the explanation (esgrad.theory).
 """
 
-from __future__ import annotations
+from esgrad import menu
+from esgrad.estimator import Estimator
+from esgrad.facts import Facts
+from esgrad.shapings import has_counts_law
+from esgrad.types import Tensor
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-SHAPINGS = ("raw", "leave_one_out", "success", "maxrl", "centered_ranks", "z_score")  # of esgrad.theory.covariance
 MOST_LOGITS = 100  # an example's covariance has K² numbers, each an integral
 JITTER = 1e-9  # of the mean variance: what quadrature leaves uncertain of a direction that hardly varies
 
 
-def gradient(
-    shaping: str, logits: Tensor, targets: Tensor, variance: Tensor, num_samples: int, normals: Tensor
-) -> Tensor:
+def gradient(estimator: Estimator, logits: Tensor, targets: Tensor, variance: Tensor, normals: Tensor) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B], variance t [R] or [R, B].
 
     `normals` [R, B, K] is ξ. A factor of C by Cholesky serves as well as its symmetric root: the law is the same.
     """
-    from torch import eye
-    from torch.linalg import cholesky_ex
+    import torch
 
+    from esgrad import theory
     from esgrad.quadrature import ordered_sum
-    from esgrad.theory import mean_and_covariance
 
     t = variance.double().reshape(len(variance), -1)  # [R, 1] or [R, B]
-    mean, covariance = mean_and_covariance(shaping, logits, targets, t, num_samples)
-    unit = eye(logits.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    moments = theory.moments(estimator.noise, estimator.credit, logits, targets, t, whole=True)
+    mean, covariance = theory.mean_and_covariance(estimator.shaping, moments, estimator.num_samples)
+    unit = torch.eye(logits.shape[-1], dtype=covariance.dtype, device=covariance.device)
     scale = ordered_sum(covariance.diagonal(dim1=-2, dim2=-1), -1)[..., None] / logits.shape[-1]
-    root = cholesky_ex(covariance / scale.clamp(min=1e-300) + JITTER * unit).L
+    root = torch.linalg.cholesky_ex(covariance / scale.clamp(min=1e-300) + JITTER * unit).L
     noise = scale[..., 0].sqrt() * ordered_sum(root * normals.double()[..., None, :], -1)[..., 0]
     return (mean + noise).to(logits.dtype)
 
 
-def refuses(space: str, noise: str, shaping: str, blackbox: str, logit_dim: int) -> str | None:
+def refuses(estimator: Estimator, facts: Facts, per_example: bool, logit_dim: int) -> str | None:
     """Why there is no such twin, or None."""
-    if (space, noise, blackbox) != ("logits", "independent", "zero_one"):
-        return f"no covariance law for {space} × {noise} on {blackbox}: logits × independent on zero_one has one"
-    if shaping not in SHAPINGS:
-        return f"no covariance law for the shaping {shaping}: {', '.join(SHAPINGS[:-1])} and {SHAPINGS[-1]} have one"
+    own = estimator.noise.EXACT.p.BLACKBOX
+    if not (per_example and estimator.noise.INDEPENDENT and facts.name == own):
+        where = "an example's logits" if per_example else "a batch or a network"
+        return (
+            f"no covariance law for {menu.name(estimator.noise)} noise at {where} on {facts.name}: "
+            f"independent samples at an example's logits on {own} have one"
+        )
+    if not has_counts_law(estimator.shaping):
+        return (
+            f"no covariance law for the shaping {menu.name(estimator.shaping)}: those with weights of counts have one"
+        )
     if logit_dim > MOST_LOGITS:
         return f"a covariance for each example is too dear at K = {logit_dim}: K ≤ {MOST_LOGITS} would do"
     return None

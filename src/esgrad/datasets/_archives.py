@@ -1,17 +1,12 @@
 """Published files: kept where torchvision keeps them, checked by its digests, never written over."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torchvision.datasets import CIFAR10, MNIST
+from typing import Any
 
 # Without an answer. torchvision itself waits for ever, and some networks drop what they refuse.
 PATIENCE_SECONDS = 20
@@ -28,7 +23,7 @@ def check_digest(path: Path, md5: str) -> None:
         )
 
 
-def download(kind: type[MNIST | CIFAR10], data_root: Path, missing: Iterable[Path]) -> None:
+def download(kind: Any, data_root: Path, missing: Iterable[Path]) -> None:
     """Let torchvision download a data set and put the `missing` archives in place; else ValueError.
 
     They are moved into place when whole, so that neither a cut line nor a second process leaves half a file.

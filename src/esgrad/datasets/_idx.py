@@ -5,8 +5,6 @@ present, as .gz or unpacked. torchvision knows the MD5 of the .gz files only: of
 alone, the size, the header and the range of the labels are checked, and no more can be.
 """
 
-from __future__ import annotations
-
 import gzip
 import shutil
 import struct
@@ -14,14 +12,11 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from esgrad.data import Data, Facts
 from esgrad.datasets import _classes
 from esgrad.datasets._archives import check_digest, download
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 NUM_CLASSES = 10
 COUNTS = (60_000, 0, 10_000)  # the published test images are the test part; validation is drawn per seed

@@ -10,17 +10,12 @@ A limit to know: many strings share a digit image (with `digits`, k = 2, a train
 suggests: behind it are 359 test images with `digits`, 10,000 with `mnist`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from esgrad.data import Data, Facts
 from esgrad.datasets import digits, mnist
 from esgrad.menu import unknown
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 SOURCES = {"digits": digits, "mnist": mnist}
 # Strings in (train, validation, test): 200, 20 and 20 of each number for k = 2; 50, 5 and 5 for k = 3.

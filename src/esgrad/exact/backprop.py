@@ -3,25 +3,19 @@
 What ordinary training ascends: minus the cross-entropy (softmax and its gradient: Bridle 1990).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from esgrad.costs import Costs
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 BLACKBOX = "cross_entropy"
 USES_VARIANCE = False
 
 
-def value(logits: Tensor, targets: Tensor, variance: Tensor | None = None) -> Tensor:
+def value(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
     """The log likelihood [R, B], what the gradient climbs; arguments as `gradient`."""
     return logits.detach().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
 
 
-def gradient(logits: Tensor, targets: Tensor, variance: Tensor | None = None) -> Tensor:
+def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
     """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B]; without variance."""
     from torch.nn.functional import one_hot
 

@@ -4,15 +4,10 @@ What the maxrl and success shapings tend to as N grows (arXiv 2602.02710); unlik
 confidently wrong examples (esgrad.quadrature).
 """
 
-from __future__ import annotations
-
 from math import nan
-from typing import TYPE_CHECKING
 
 from esgrad.costs import Costs
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 BLACKBOX = "zero_one"
 USES_VARIANCE = True

@@ -3,15 +3,10 @@
 β = √(6t)/π. What success and maxrl tend to with Gumbel noise; at t = π²/6 it is backprop's gradient.
 """
 
-from __future__ import annotations
-
 from math import nan, pi
-from typing import TYPE_CHECKING
 
 from esgrad.costs import Costs
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 BLACKBOX = "zero_one"
 USES_VARIANCE = True

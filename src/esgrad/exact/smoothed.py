@@ -3,15 +3,10 @@
 The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esgrad.quadrature).
 """
 
-from __future__ import annotations
-
 from math import nan
-from typing import TYPE_CHECKING
 
 from esgrad.costs import Costs
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 BLACKBOX = "zero_one"
 USES_VARIANCE = True

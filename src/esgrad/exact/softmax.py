@@ -4,15 +4,9 @@
 p·∇log p.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from esgrad.exact import log_softmax
 from esgrad.exact.log_softmax import costs
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 __all__ = ["BLACKBOX", "USES_VARIANCE", "costs", "gradient", "value"]
 BLACKBOX = "zero_one"

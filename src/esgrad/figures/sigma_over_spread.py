@@ -31,8 +31,7 @@ def draw(suite: Suite) -> style.Drawing:
     records = _middle_level(_at_largest_n(records[records["space"] == "logits"]))
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies t at the logits.", COLUMNS)
-    suffix = records["variance"].where(records["variance"] != "fixed", "")
-    peers = [method.removesuffix(f"_{rule}") for method, rule in zip(records["method"], suffix, strict=True)]
+    peers = records["relative"].where((records["variance"] != "fixed") & (records["relative"] != ""), records["method"])
     records = records.assign(peer=peers, ratio=np.log(records["sigma"] / records["spread"]))
     frame = _select.summary(records, KEYS, "ratio").dropna(subset="ratio")
     frame[["ratio", "low", "high"]] = np.exp(frame[["ratio", "low", "high"]])  # geometric means: a ratio's

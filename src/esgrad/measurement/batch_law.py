@@ -27,10 +27,13 @@ from scipy import optimize
 from torch import Tensor
 
 from esgrad import theory
+from esgrad.credits import Credit
 from esgrad.measurement.checkpoints import Checkpoint
 from esgrad.measurement.pushed import Pushed
+from esgrad.noises import Noise
+from esgrad.shapings import Shaping
 from esgrad.theory.binomial import TINY
-from esgrad.theory.cosine import DIRECTIONS, FEWEST, MOMENTS, expected_cosine
+from esgrad.theory.cosine import expected_cosine, fewest
 from esgrad.theory.example import Place
 
 MOST = 1e15
@@ -48,19 +51,19 @@ class Aim(NamedTuple):
 
 
 class BatchLaw:
-    """The law at a checkpoint's examples under noise of variance t; `pairs`: whether mirrored noise is asked for."""
+    """The law at a checkpoint's examples under noise of variance t, credited so."""
 
-    def __init__(self, checkpoint: Checkpoint, variance: float, *, pairs: bool = True) -> None:
+    def __init__(self, checkpoint: Checkpoint, noise: Noise, credit: Credit, variance: float) -> None:
         self.checkpoint = checkpoint
-        self.pushed = Pushed(checkpoint, variance, pairs=pairs)
+        self.pushed = Pushed(checkpoint, noise, credit, variance)
 
-    def variance(self, noise: str, shaping: str, num_samples: float) -> Tensor:
+    def variance(self, shaping: Shaping, num_samples: float) -> Tensor:
         """tr(J_b C_b J_bᵀ) of each example [E]: V/N of a mini-batch's variance (V_data + V/N)/B."""
-        return theory.gradient_variance(noise, shaping, self.pushed.whole, num_samples)
+        return theory.gradient_variance(shaping, self.pushed.whole, num_samples)
 
-    def dimension(self, noise: str, shaping: str, num_samples: float, batch: slice = ALL) -> Tensor:
+    def dimension(self, shaping: Shaping, num_samples: float, batch: slice = ALL) -> Tensor:
         """D of a batch's noise, from the scatter of the probes: relative error √(2/PROBES), some 0.2."""
-        probed = theory.gradient_variance(noise, shaping, self.pushed.probes, num_samples)[:, batch].sum(-1)
+        probed = theory.gradient_variance(shaping, self.pushed.probes, num_samples)[:, batch].sum(-1)
         return 2 * probed.mean().square() / probed.var()
 
     def aim(self, gradients: Tensor, batch: slice = ALL) -> Aim:
@@ -70,26 +73,24 @@ class BatchLaw:
         (view,) = (changes.double() for changes in self.checkpoint.directional([direction]))
         return Aim(batch, direction, view, self.pushed.along(view))
 
-    def cosine(self, noise: str, shaping: str, num_samples: float, aim: Aim, mean: Tensor) -> float:
+    def cosine(self, shaping: Shaping, num_samples: float, aim: Aim, mean: Tensor) -> float:
         """E cos of the batch's estimate to what is aimed at; `mean` [E, K] is E g at the logits of each example.
 
-        ValueError for a pair without a law.
+        ValueError for a shaping without a law.
         """
-        batch, pair = aim.batch, (noise, shaping)
+        batch = aim.batch
         total, onto = self._push(mean, batch).square().sum(), (mean * aim.view)[batch].sum()
-        noise_all = self.variance(*pair, num_samples)[batch].sum()
-        noise_along = theory.gradient_variance(*pair, aim.place, num_samples)[batch].sum()
-        heard = self._heard(*pair, num_samples, batch)
+        noise_all = self.variance(shaping, num_samples)[batch].sum()
+        noise_along = theory.gradient_variance(shaping, aim.place, num_samples)[batch].sum()
+        heard = self._heard(shaping, num_samples, batch)
         signal = (onto / heard).square()
         along = ((onto.square() + noise_along) / heard - signal).clamp(min=0.0)
         across = (total - onto.square() + noise_all - noise_along).clamp(min=0.0) / heard
         return float(
-            onto.sign() * heard * expected_cosine(signal, along, across, self.dimension(*pair, num_samples, batch))
+            onto.sign() * heard * expected_cosine(signal, along, across, self.dimension(shaping, num_samples, batch))
         )
 
-    def samples_needed(
-        self, noise: str, shaping: str, cosine: float, aim: Aim, mean: Callable[[float], Tensor]
-    ) -> float:
+    def samples_needed(self, shaping: Shaping, cosine: float, aim: Aim, mean: Callable[[float], Tensor]) -> float:
         """The N, a real number from the fewest up, at which E cos is `cosine`; inf beyond MOST. `mean` is that of an N.
 
         The log odds of cos² are nearly a line of slope 1 in log N: steps along it until it is crossed, then brentq.
@@ -98,9 +99,9 @@ class BatchLaw:
 
         @cache
         def excess(log_n: float) -> float:
-            return _log_odds(self.cosine(noise, shaping, exp(log_n), aim, mean(exp(log_n)))) - aimed
+            return _log_odds(self.cosine(shaping, exp(log_n), aim, mean(exp(log_n)))) - aimed
 
-        low = log(FEWEST[DIRECTIONS[noise, shaping]])
+        low = log(fewest(shaping, self.pushed.place))
         while excess(low) < 0:
             high = min(low + max(-1.1 * excess(low), 0.5), log(MOST))
             if excess(high) >= 0:
@@ -115,11 +116,9 @@ class BatchLaw:
         part = gradients[batch]
         return self.checkpoint.push(part[None], batch.start)[0].double() * len(part)
 
-    def _heard(self, noise: str, shaping: str, num_samples: float, batch: slice) -> Tensor:
+    def _heard(self, shaping: Shaping, num_samples: float, batch: slice) -> Tensor:
         """1 − P₀: the probability that an example of the batch has an estimate other than 0."""
-        n = torch.tensor(float(num_samples), dtype=torch.float64)
-        weight, _, along, across = MOMENTS[DIRECTIONS[noise, shaping]](self.pushed.place, n)
-        heard = weight.masked_fill(~(along + across).isfinite(), 0.0).sum(0).clamp(max=1.0)
+        heard = theory.heard(shaping, self.pushed.place, num_samples)
         return -torch.expm1(torch.log1p(-heard[batch]).sum()).clamp(max=-TINY)
 
 

@@ -9,12 +9,6 @@ from math import ceil, inf, log10
 
 MOST_SAMPLES = 2**31
 PER_DECADE = 8
-FIRST = {"raw": 1, "success": 1}  # of others 2: a centre needs two
-
-
-def first(shaping: str) -> int:
-    """The fewest samples from which a shaping estimates anything."""
-    return FIRST.get(shaping, 2)
 
 
 def grid(most: float = MOST_SAMPLES) -> list[int]:

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.autograd import grad
 
 from esgrad import menu
+from esgrad.blackboxes import zero_one
 from esgrad.data import Data, split
 from esgrad.job import Job
-from esgrad.spaces.logits import Space
+from esgrad.spaces import logits as at_logits
 from esgrad.stack import Stack
 from esgrad.streams import Role, permutation
 from esgrad.training import train
@@ -85,7 +86,7 @@ class Checkpoint:
 
     def _pushed(self, images: Tensor, targets: Tensor, gradients: Tensor) -> Tensor:
         """[n, B, K] to [n, d], the batches [n, B, ...] of n copies of the network."""
-        space = Space(copies(self.stack, len(gradients)), images, targets, _not_asked)
+        space = at_logits.place(copies(self.stack, len(gradients)), images, targets, zero_one)
         pushed = space.push(gradients.to(self.logits.dtype))
         return torch.cat([gradient.flatten(1) for gradient in pushed], 1)
 
@@ -105,7 +106,7 @@ def make(
         raise menu.unknown("part", part, PARTS)
     if job.exact is None:
         raise ValueError(f"checkpoints come from an exact gradient, but '{job.method}' is none: backprop would do")
-    data = menu.load("blackboxes", job.blackbox).prepare(data)
+    data = job.task.blackbox.prepare(data)
     wanted = {stage: round(STAGES[stage] * job.max_steps) for stage in STAGES if stage in stages}
     kept: dict[int, Stack] = {}
 
@@ -142,7 +143,3 @@ def copies(stack: Stack, count: int) -> Stack:
     made = copy.copy(stack)
     made.parameters = [p.detach().expand(count, *p.shape[1:]).requires_grad_() for p in stack.parameters]
     return made
-
-
-def _not_asked(logits: Tensor, targets: Tensor) -> Tensor:
-    raise AssertionError("a push asks no black box")

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from esgrad import menu
 from esgrad.data import Data, split
 from esgrad.job import FIRST_TUNING_SEED, Job
 from esgrad.measurement.checkpoints import copies, detached
 from esgrad.records import NOISE_SCALE_COLUMNS
+from esgrad.spaces import Place
 from esgrad.stack import Stack
 from esgrad.streams import Role, permutation
-from esgrad.training import Gradient, train
+from esgrad.training import Ascent, train
 
 SEED = FIRST_TUNING_SEED  # of the network that is looked at: one that nothing reports
 TOGETHER = 64  # gradients made at a time
@@ -84,9 +84,9 @@ def gradients(job: Job, num_samples: int | None, variance: float | None, here: H
         seeds = range(start, min(start + TOGETHER, num_draws))
         at = _place(job, here, batches[start : seeds.stop])
         level = torch.full((len(seeds),), math.nan if variance is None else variance)
-        gradient = Gradient(job, num_samples, seeds, level, job.steps(num_samples))
+        ascent = Ascent(job, num_samples, seeds, level, job.steps(num_samples))
         with torch.no_grad():
-            direction = gradient(at, here.step + 1)
+            direction = ascent(at, here.step + 1)
         found.append(_flat(at.push(direction)))
     return torch.cat(found)
 
@@ -94,12 +94,11 @@ def gradients(job: Job, num_samples: int | None, variance: float | None, here: H
 def mean_gradient(job: Job, num_samples: int | None, variance: float | None, here: Here) -> Tensor | None:
     """The mean of `gradients` [d] where it is known, from all training images: of exact gradients, and of shapings of
     0/1 fitness at the logits that promise one. Else None."""
-    if job.space != "logits" or (job.exact is None and job.blackbox != "zero_one"):
-        return None
     total = torch.zeros(1, dtype=torch.float64)
     for part in torch.arange(len(here.targets)).split(2**12):
         at = _place(job, here, part[None])
-        if (expected := _expected(job, num_samples, variance, at)) is None:
+        t = torch.full((1,), math.nan if variance is None else variance)
+        if (expected := job.gradient.expects(at, num_samples, t)) is None:
             return None
         total = total + _flat(at.push(expected))[0] * (len(part) / len(here.targets))
     return total
@@ -145,25 +144,10 @@ def _batches(length: int, batch_size: int, count: int) -> Tensor:
     return torch.stack([permutation(draw, Role.QUALITY, 0, length)[:batch_size] for draw in range(count)])
 
 
-def _place(job: Job, here: Here, index: Tensor) -> Any:
+def _place(job: Job, here: Here, index: Tensor) -> Place:
     """The job's space at copies of a network, each with the images of a row of `index` [n, B]."""
-    fitness = menu.load("blackboxes", job.blackbox).fitness
     network = copies(here.network, len(index))
-    return menu.load("spaces", job.space).Space(network, here.images[index], here.targets[index], fitness)
-
-
-def _expected(job: Job, num_samples: int | None, variance: float | None, at: Any) -> Tensor | None:
-    """The mean of the gradient at the logits [R, B, K]; None where the shaping promises none."""
-    t = torch.full((len(at.point),), math.nan if variance is None else variance)
-    if job.exact is not None:
-        return menu.load("exact", job.exact).gradient(at.point, at.targets, t)
-    noise, shaping = menu.load("noises", job.noise), menu.load("shapings", job.shaping)
-    probability = menu.load("exact", noise.EXACT["p"]).value(at.point, at.targets, t)
-    promised = [shaping.expects(noise, p, num_samples) for p in probability.flatten().tolist()]
-    if promised[0] is None:
-        return None
-    factor = probability.new_tensor([factor for _, factor in promised]).view(*probability.shape, 1)
-    return factor * menu.load("exact", promised[0][0]).gradient(at.point, at.targets, t)
+    return job.gradient.space.place(network, here.images[index], here.targets[index], job.task.blackbox)
 
 
 def _flat(gradients: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,8 @@ until CONFIRMED points in a row lie above. Where the budget ends first, N* is ri
 high is inf.
 
 Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.hits`); the others
-need every number, so they are censored earlier. Per example `leave_one_out` speaks for maxrl too, and raw for success:
-their weights are proportional.
+need every number, so they are censored earlier. Per example one of each kind speaks for all: leave_one_out for maxrl,
+and raw for success, as their weights are proportional.
 
 `measure` makes one frame of two kinds of rows (`esgrad.records.SAMPLES_COLUMNS`):
 
@@ -40,21 +40,15 @@ from torch import Tensor
 from esgrad import menu, theory
 from esgrad.kernels import hits
 from esgrad.measurement.batch_law import Aim, BatchLaw
-from esgrad.measurement.brackets import bracket, first, grid
+from esgrad.measurement.brackets import bracket, grid
 from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.specifications import SAMPLED
 from esgrad.records import SAMPLES_COLUMNS
+from esgrad.shapings import CountsLaw, Shaping
 from esgrad.streams import Role
-from esgrad.theory.example import place_and_gradient
-from esgrad.theory.variance import WEIGHTS
-
-((NOISE, SHAPINGS),) = SAMPLED.items()
-QUICK = ["raw"]  # 0 on failure
-PASSES = {
-    "example": (QUICK, ["leave_one_out"]),
-    "batch": (QUICK, [shaping for shaping in SHAPINGS if shaping not in QUICK]),
-}
-"""Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
+from esgrad.theory import moments
+from esgrad.theory.example import seen
 
 DRAWS = {"example": (1, 1000), "batch": (1, 125)}
 """D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as
@@ -77,6 +71,7 @@ def measure(
     batch_size: int,
     num_draws: int,
     budget: float,
+    estimators: Sequence[dict[str, Any]] = SAMPLED,
 ) -> pd.DataFrame:
     """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
 
@@ -97,61 +92,74 @@ def measure(
         _check(checkpoint, logit_dim, max(num_examples, batch_size))
     t, rows = float(noise_variance), []
     level = torch.zeros(num_examples, logit_dim), torch.arange(num_examples) % logit_dim
-    asked = [({"stage": "level", "dataset": "", "model": ""}, _examples(*level, t))]
-    for checkpoint in checkpoints:
-        named = {"stage": checkpoint.stage, "dataset": checkpoint.job.dataset, "model": checkpoint.job.model}
-        few = checkpoint.few(num_examples)
-        asked.append((named, _examples(few.logits, few.targets, t)))
-        asked.append((named, _batches(checkpoint, batch_size, t)))
-    for named, things in asked:
-        least, over_k = DRAWS[things.level]
+    samplers = [Sampler.of(**words) for words in estimators]
+
+    def asked(sampler: Sampler) -> Iterator[tuple[dict[str, str], _Asked]]:
+        yield {"stage": "level", "dataset": "", "model": ""}, _examples(sampler, *level, t)
+        for checkpoint in checkpoints:
+            named = {"stage": checkpoint.stage, "dataset": checkpoint.job.dataset, "model": checkpoint.job.model}
+            few = checkpoint.few(num_examples)
+            yield named, _examples(sampler, few.logits, few.targets, t)
+            yield named, _batches(sampler, checkpoint, batch_size, t)
+
+    for sampler, (named, subjects) in [(each, one) for each in samplers for one in asked(each)]:
+        least, over_k = DRAWS[subjects.level]
         draws = num_draws * max(least, ceil(over_k / logit_dim))
-        words = named | {"level": things.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
-        words |= {"space": "logits", "noise": NOISE}
-        for shapings in PASSES[things.level]:
-            rows += [words | row for row in _pass(things, shapings, t, draws, sorted(cosines), budget)]
+        words = named | {"level": subjects.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
+        words |= {"space": "logits", "noise": menu.name(sampler.noise), "credit": menu.name(sampler.credit)}
+        for shapings in _passes(sampler, subjects.level):
+            rows += [words | row for row in _pass(subjects, shapings, t, draws, sorted(cosines), budget)]
     return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})
 
 
-class _Things(NamedTuple):
-    """M things whose N* is sought, of B examples in all: each of them (M = B), or batches of as many each."""
+def _passes(sampler: Sampler, level: str) -> list[dict[str, CountsLaw]]:
+    """Shapings that share a pass over the samples: those that are 0 on failure, and those that need every number."""
+    laws: dict[str, CountsLaw] = sampler.shapings  # type: ignore[assignment]
+    parts = [{name: law for name, law in laws.items() if law.WEIGHS_MISSES is whole} for whole in (False, True)]
+    return [dict(list(part.items())[: 1 if level == "example" else None]) for part in parts if part]
+
+
+class _Asked(NamedTuple):
+    """M subjects whose N* is sought, of B examples in all: each of them (M = B), or batches of as many each."""
 
     level: str
     logits: Tensor  # [B, K]
     targets: Tensor  # [B]
     facts: list[dict[str, Any]]  # [M], the columns that tell one from the other
-    cosines: Callable[[str, Tensor], Tensor]  # of a shaping's estimates [D, B, K] to its exact arm: [D, M]
-    needed: Callable[[str, float], list[float]]  # a shaping's N* for a cosine by the law: [M]
+    cosines: Callable[[Shaping, Tensor], Tensor]  # of a shaping's estimates [D, B, K] to its exact arm: [D, M]
+    needed: Callable[[Shaping, float], list[float]]  # a shaping's N* for a cosine by the law: [M]
 
 
-def _examples(logits: Tensor, targets: Tensor, t: float) -> _Things:
-    place, exact = place_and_gradient(logits, targets, t, pairs=False)  # ∇log p, which points as ∇p does
+def _examples(sampler: Sampler, logits: Tensor, targets: Tensor, t: float) -> _Asked:
+    known = moments(*sampler[:2], logits, targets, t)
+    place, exact = seen(known), known.gradient  # ∇log p, which points as ∇p does
 
-    def needed(shaping: str, cosine: float) -> list[float]:
-        return theory.samples_needed(NOISE, shaping, place, cosine, of_mean=True).tolist()
+    def needed(shaping: Shaping, cosine: float) -> list[float]:
+        return theory.samples_needed(shaping, place, cosine, of_mean=True).tolist()
 
     facts = [{"example": example, "probability": p} for example, p in enumerate(place.probability.tolist())]
-    return _Things("example", logits, targets, facts, lambda _, estimates: _cosine(estimates, exact), needed)
+    return _Asked("example", logits, targets, facts, lambda _, estimates: _cosine(estimates, exact), needed)
 
 
-def _batches(checkpoint: Checkpoint, batch_size: int, t: float) -> _Things:
+def _batches(sampler: Sampler, checkpoint: Checkpoint, batch_size: int, t: float) -> _Asked:
     """The first examples of a checkpoint in batches of B, each with its law and its exact gradients."""
     count = max(1, min(BATCHES, len(checkpoint.targets) // batch_size))
     checkpoint = checkpoint.few(count * batch_size)
-    batches = [_Batch(_part(checkpoint, slice(i * batch_size, (i + 1) * batch_size)), t) for i in range(count)]
+    parts = [slice(i * batch_size, (i + 1) * batch_size) for i in range(count)]
+    batches = [_Batch(sampler, _part(checkpoint, part), t) for part in parts]
 
-    def cosines(shaping: str, estimates: Tensor) -> Tensor:
+    def cosines(shaping: Shaping, estimates: Tensor) -> Tensor:
         parts = zip(batches, estimates.split(batch_size, 1), strict=True)
         return torch.stack([batch.cosines(shaping, part) for batch, part in parts], 1)
 
-    def needed(shaping: str, cosine: float) -> list[float]:
+    def needed(shaping: Shaping, cosine: float) -> list[float]:
         return [batch.needed(shaping, cosine) for batch in batches]
 
     facts = [
         {"batch_size": batch_size, "example": i, "probability": float(batch.probability.mean())}
         for i, batch in enumerate(batches)
     ]
-    return _Things("batch", checkpoint.logits, checkpoint.targets, facts, cosines, needed)
+    return _Asked("batch", checkpoint.logits, checkpoint.targets, facts, cosines, needed)
 
 
 def _part(checkpoint: Checkpoint, here: slice) -> Checkpoint:
@@ -161,63 +169,65 @@ def _part(checkpoint: Checkpoint, here: slice) -> Checkpoint:
 class _Batch:
     """All examples of a checkpoint as a batch."""
 
-    def __init__(self, checkpoint: Checkpoint, t: float) -> None:
-        self.law = BatchLaw(checkpoint, t, pairs=False)
+    def __init__(self, sampler: Sampler, checkpoint: Checkpoint, t: float) -> None:
+        self.noise, self.law = sampler.noise, BatchLaw(checkpoint, *sampler[:2], t)
         self.probability = self.law.pushed.place.probability
-        log_gradient = self.law.pushed.log_gradient
-        self.exact = {"log_smoothed": log_gradient, "smoothed": self.probability[:, None] * log_gradient}
+        log_gradient = self.law.pushed.moments.gradient
+        arms = self.noise.EXACT
+        self.exact = {menu.name(arms.log_p): log_gradient, menu.name(arms.p): self.probability[:, None] * log_gradient}
         self.aims = {arm: self.law.aim(gradients) for arm, gradients in self.exact.items()}
 
-    def aim(self, shaping: str) -> Aim:
+    def aim(self, shaping: Shaping) -> Aim:
         """Along Σ∇log p for MaxRL's weights, along Σ∇p for others."""
-        return self.aims[_expects(shaping, self.probability, first(shaping))[0]]
+        return self.aims[self._expects(shaping, shaping.FEWEST)[0]]
 
-    def cosines(self, shaping: str, estimates: Tensor) -> Tensor:
+    def cosines(self, shaping: Shaping, estimates: Tensor) -> Tensor:
         """[D], of estimates [D, B, K]."""
         return _cosine(self.law.checkpoint.push(estimates).double(), self.aim(shaping).direction)
 
-    def needed(self, shaping: str, cosine: float) -> float:
+    def needed(self, shaping: Shaping, cosine: float) -> float:
         """N*, by the law."""
 
         def mean(num_samples: float) -> Tensor:
-            name, factors = _expects(shaping, self.probability, num_samples)
+            name, factors = self._expects(shaping, num_samples)
             return factors[:, None] * self.exact[name]
 
-        return self.law.samples_needed(NOISE, shaping, cosine, self.aim(shaping), mean)
+        return self.law.samples_needed(shaping, cosine, self.aim(shaping), mean)
 
-
-def _expects(shaping: str, probability: Tensor, num_samples: float) -> tuple[str, Tensor]:
-    """The exact arm that the shaping's weights estimate, and the factors [B] on it."""
-    noise, weights = menu.load("noises", NOISE), menu.load("shapings", shaping)
-    arms, factors = zip(*(weights.expects(noise, p, num_samples) for p in probability.tolist()), strict=True)
-    return arms[0], torch.tensor(factors, dtype=torch.float64)
+    def _expects(self, shaping: Shaping, num_samples: float) -> tuple[str, Tensor]:
+        """The exact arm that the shaping's weights estimate, and the factors [B] on it."""
+        promised = [shaping.expects(self.noise, p, num_samples) for p in self.probability.tolist()]
+        arms, factors = zip(*(pair for pair in promised if pair is not None), strict=True)
+        return menu.name(arms[0]), torch.tensor(factors, dtype=torch.float64)
 
 
 def _pass(
-    things: _Things, shapings: list[str], t: float, draws: int, wanted: list[float], budget: float
+    asked: _Asked, shapings: dict[str, CountsLaw], t: float, draws: int, wanted: list[float], budget: float
 ) -> Iterator[dict[str, Any]]:
     """Let N grow until every wanted cosine was reached at CONFIRMED N in a row, or the budget is spent."""
-    whole = shapings != QUICK
-    sums = _Sums(things.logits, things.targets, t, draws, whole)
+    whole = any(law.WEIGHS_MISSES for law in shapings.values())
+    sums = _Sums(asked.logits, asked.targets, t, draws, whole)
     samples: list[int] = []
     found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}
-    done, spent = torch.zeros(len(things.facts), dtype=torch.bool), 0
-    members = len(things.logits) // len(done)
-    for num_samples in (n for n in grid() if n >= first(shapings[0])):
+    done, spent = torch.zeros(len(asked.facts), dtype=torch.bool), 0
+    members = len(asked.logits) // len(done)
+    fewest = max(law.FEWEST for law in shapings.values())
+    for num_samples in (n for n in grid() if n >= fewest):
         spent += sums.grow(num_samples, ~done.repeat_interleave(members))
         samples.append(num_samples)
         for shaping, curve in found.items():
-            curve.append(things.cosines(shaping, sums.estimates(shaping)).mean(0).masked_fill(done, nan))  # [M]
+            cosines = asked.cosines(shapings[shaping], sums.estimates(shapings[shaping]))  # [D, M]
+            curve.append(cosines.mean(0).masked_fill(done, nan))
         if len(samples) >= CONFIRMED:
             above = [(torch.stack(curve[-CONFIRMED:]) >= wanted[-1]).all(0) for curve in found.values()]
             done = done | torch.stack(above).all(0)
         if done.all() or spent >= budget:
             break
     for shaping, curve in found.items():
-        laws = {cosine: things.needed(shaping, cosine) for cosine in (*wanted, BALANCED)}
-        for thing, (facts, cosines) in enumerate(zip(things.facts, torch.stack(curve, 1).tolist(), strict=True)):
+        laws = {cosine: asked.needed(shapings[shaping], cosine) for cosine in (*wanted, BALANCED)}
+        for subject, (facts, cosines) in enumerate(zip(asked.facts, torch.stack(curve, 1).tolist(), strict=True)):
             known = [(n, cosine) for n, cosine in zip(samples, cosines, strict=True) if cosine == cosine]
-            law = {cosine: needed[thing] for cosine, needed in laws.items()}
+            law = {cosine: needed[subject] for cosine, needed in laws.items()}
             yield from (facts | {"shaping": shaping} | row for row in _rows(known, wanted, law))
 
 
@@ -247,10 +257,10 @@ class _Sums:
         start, self.num_samples = self.num_samples, num_samples
         return hits.add(*sums, *at, active.contiguous(), 0, Role.QUALITY, self.step, start, num_samples)
 
-    def estimates(self, shaping: str) -> Tensor:
+    def estimates(self, law: CountsLaw) -> Tensor:
         """The shaping's estimates at N, [D, B, K]: its weights of 0/1 fitness are one of hits, one of misses."""
         r = self.count[..., None].double()
-        hit, miss = WEIGHTS[shaping](r, self.num_samples - r)
+        hit, miss = law.of_counts(r, self.num_samples - r)
         return ((hit - miss) * self.hit + (0.0 if self.total is None else miss * self.total)) / self.sigma[:, None]
 
 

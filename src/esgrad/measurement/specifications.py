@@ -4,6 +4,7 @@ It holds the training that the checkpoints come from (`checkpoints`: the argumen
 `stages`), and the arguments of `quality.measure` or `samples_needed.measure`. All here is light: the Snakefile asks.
 """
 
+from pathlib import Path
 from typing import Any
 
 from esgrad import menu
@@ -14,8 +15,8 @@ SECTIONS = {
     "samples_needed": ("logit_dim", "cosine"),
 }
 """The sections that measure, and their keys that are lists; results lie in folders of these names, a file a K."""
-SAMPLED = {"independent": ["raw", "leave_one_out", "maxrl"]}
-"""The noise and the shapings that `samples_needed` measures."""
+SAMPLED = [{"noise": "independent", "credit": "noise", "shapings": ["raw", "leave_one_out", "maxrl"]}]
+"""What `samples_needed` measures: estimators whose shapings share what is asked."""
 
 
 def path(section: str, logit_dim: int) -> str:
@@ -23,23 +24,21 @@ def path(section: str, logit_dim: int) -> str:
     return f"{section}/logit_dim={logit_dim}.parquet"
 
 
-def files(section: str, spec: dict[str, Any]) -> list[str]:
+def files(section: str, spec: dict[str, Any]) -> list[str | Path]:
     """The package's files that a measurement names, beside those of its training; where a walk of imports starts."""
-    pairs = spec.get("pairs", SAMPLED)
-    noises = {name: menu.load("noises", name) for name in pairs}
+    asked = spec.get("estimators", SAMPLED)
     return [
         {"gradient_quality": "measurement/quality.py", "samples_needed": "measurement/samples_needed.py"}[section],
-        "blackboxes/zero_one.py",
-        *(f"noises/{name}.py" for name in noises),
-        *(f"shapings/{name}.py" for shapings in pairs.values() for name in shapings),
-        *sorted({f"exact/{arm}.py" for noise in noises.values() for arm in noise.EXACT.values()}),
+        *(menu.path("noises", each["noise"]) for each in asked),
+        *(menu.path("credits", each["credit"]) for each in asked),
+        *(menu.path("shapings", name) for each in asked for name in each["shapings"]),
     ]
 
 
 def check(config: dict[str, Any]) -> None:
     """ValueError for the first value of these sections that is wrong, beyond what the schema sees."""
     if "checkpoints" in config:
-        menu.check("models", config["checkpoints"]["model"])
+        menu.path("models", config["checkpoints"]["model"])
         _check_size("checkpoints", "batch_size", config["checkpoints"]["batch_size"], config["checkpoints"]["dataset"])
     elif "gradient_quality" in config:
         raise ValueError("gradient_quality measures at checkpoints: add the section checkpoints")
@@ -67,13 +66,18 @@ def specifications(config: dict[str, Any], section: str) -> dict[int, dict[str, 
 
 def _quality(config: dict[str, Any], logit_dim: int) -> dict[str, Any]:
     section = config["gradient_quality"]
-    pairs: dict[str, list[str]] = {}
+    asked: dict[tuple[str, str], list[str]] = {}
     for name in section["methods"]:
         method = config["methods"][name]
-        shapings = pairs.setdefault(method["noise"], [])
+        shapings = asked.setdefault((method["noise"], method["credit"]), [])
         shapings += [method["shaping"]] if method["shaping"] not in shapings else []
+    estimators = [{"noise": noise, "credit": credit, "shapings": each} for (noise, credit), each in asked.items()]
     keys = ("num_samples", "noise_variance", "num_examples", "batch_size", "num_draws")
-    return {"checkpoints": _checkpoints(config, logit_dim), "pairs": pairs, **{key: section[key] for key in keys}}
+    return {
+        "checkpoints": _checkpoints(config, logit_dim),
+        "estimators": estimators,
+        **{key: section[key] for key in keys},
+    }
 
 
 def _samples(config: dict[str, Any], logit_dim: int) -> dict[str, Any]:

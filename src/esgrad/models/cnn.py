@@ -1,16 +1,14 @@
 """A LeNet-like convolutional network (LeCun et al. 1998): two 5×5 convolutions, each pooled, and two linear layers."""
 
 from math import prod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
+from esgrad.types import Network
 
 CHANNELS = (6, 16)
 KERNEL = 5
 
 
-def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
+def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> Network:
     """A network from images [n, C, H, W] to logits [n, K]."""
     from torch import nn
 

@@ -1,13 +1,11 @@
 """Softmax regression: one linear map from the pixels to the logits."""
 
 from math import prod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
+from esgrad.types import Network
 
 
-def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
+def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> Network:
     """A network from images [n, C, H, W] to logits [n, K]; `hidden_size` has no meaning here."""
     from torch import nn
 

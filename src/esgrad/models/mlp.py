@@ -1,13 +1,11 @@
 """A perceptron with one hidden layer of `hidden_size` ReLU units."""
 
 from math import prod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
+from esgrad.types import Network
 
 
-def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> "nn.Module":
+def build(shape: tuple[int, int, int], logit_dim: int, hidden_size: int) -> Network:
     """A network from images [n, C, H, W] to logits [n, K]."""
     from torch import nn
 

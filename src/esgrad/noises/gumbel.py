@@ -5,21 +5,20 @@ P(argmax(l + q) = y) = softmax(l/β)_y with β = √(6t)/π (Gumbel 1954; Maddis
 The density of z = (G − γ)√6/π has the score (π/√6)(1 − e^{−G}), which takes the place of z in the gradient.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import pi, sqrt
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.exact import Arms, log_softmax, softmax
+from esgrad.types import Tensor
 
 DRAWS_PER_SAMPLE = 1.0
 TOGETHER = 1
 INDEPENDENT = True
 UNCORRELATED = True
 SUMS_TO_ZERO = False
-EXACT = {"p": "softmax", "log_p": "log_softmax"}
+PAIRS = False
+FAMILY = "gumbel"
+EXACT = Arms(softmax, log_softmax)
 SPREAD = pi / sqrt(6)  # the standard deviation of a standard Gumbel
 EULER = 0.57721566490153286  # its mean, γ
 

@@ -1,19 +1,18 @@
 """Independent Gaussian noise: q_n ~ N(0, t·I), every sample drawn afresh (the lecture's)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.exact import Arms, log_smoothed, smoothed
+from esgrad.types import Tensor
 
 DRAWS_PER_SAMPLE = 1.0
 TOGETHER = 1
 INDEPENDENT = True
 UNCORRELATED = True
 SUMS_TO_ZERO = False
-EXACT = {"p": "smoothed", "log_p": "log_smoothed"}
+PAIRS = False
+FAMILY = "gaussian"
+EXACT = Arms(smoothed, log_smoothed)
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:

@@ -3,15 +3,10 @@
 Even terms of the fitness cancel within a pair; so does every centre that a shaping might subtract.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from esgrad.noises.independent import EXACT, score
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 __all__ = ["EXACT", "directions", "refuses", "score"]
 DRAWS_PER_SAMPLE = 0.5
@@ -19,6 +14,8 @@ TOGETHER = 2
 INDEPENDENT = False
 UNCORRELATED = False
 SUMS_TO_ZERO = True
+PAIRS = True
+FAMILY = "gaussian"
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:

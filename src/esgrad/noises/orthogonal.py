@@ -6,15 +6,10 @@ leaves the law of all as it is, hence E[q_n | the others] = 0, and baselines sta
 same twice: with a linear fitness, D orthogonal samples find the slope up to their lengths' noise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from esgrad.noises.independent import EXACT, score
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 __all__ = ["EXACT", "directions", "refuses", "score"]
 DRAWS_PER_SAMPLE = 1.0
@@ -22,6 +17,8 @@ TOGETHER = 32  # blocks of min(D, 32) samples are counted from each multiple of 
 INDEPENDENT = False
 UNCORRELATED = True
 SUMS_TO_ZERO = False
+PAIRS = False
+FAMILY = "gaussian"
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:

@@ -5,15 +5,10 @@ listing 3). Each sample alone is N(0, t·I), so raw is unbiased; together they f
 so a smooth fitness has less variance. They know of each other: a baseline made of the others adds bias.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from esgrad.noises.independent import EXACT, score
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.types import Tensor
 
 __all__ = ["EXACT", "directions", "refuses", "score"]
 DRAWS_PER_SAMPLE = 1.0
@@ -21,6 +16,8 @@ TOGETHER = 1
 INDEPENDENT = False
 UNCORRELATED = False
 SUMS_TO_ZERO = False
+PAIRS = False
+FAMILY = "gaussian"
 MOST_COORDINATES = 21_201  # of Joe and Kuo's direction numbers
 BITS = 30  # of a coordinate before scrambling, hence of the number of a sample
 

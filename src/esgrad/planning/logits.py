@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from esgrad import theory
-from esgrad.planning.estimator import MOST, OBJECTIVES, Estimator, best_variance, drawn, scan, with_laws
 from esgrad.planning.price import Price, Terms, cheapest, price
-from esgrad.theory.example import Place
+from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, drawn, scan, with_laws
+from esgrad.theory import Place
 
-COSINE, NOISE, SHAPING, VARIANCE = 0.5, "independent", "raw", 1.0
-"""Defaults; noise and shaping are the lecture's."""
+COSINE, NOISE, CREDIT, SHAPING, VARIANCE = 0.5, "independent", "noise", "raw", 1.0
+"""Defaults; noise, credit and shaping are the lecture's."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_COSINE = 0.9999
 """The laws' integrals have an error below 1e-6: 6 % of what this lacks of 1."""
@@ -27,7 +26,7 @@ DOUBT = 2.0
 class Option(NamedTuple):
     """One way to train, and the ends of the N that cost at most a tenth more (None where N was given)."""
 
-    estimator: Estimator
+    prospect: Prospect
     variance: float
     price: Price
     flat: tuple[int, int] | None
@@ -52,17 +51,19 @@ class LogitsPlan:
     def answer(
         self,
         noise: str | None,
+        credit: str | None,
         shaping: str | None,
         variance: float | None,
         cosine: float | None,
         num_samples: int | None,
     ) -> dict[str, Any]:
         """N for the cosine, or the cosine of N; for real logits each example's, and what another t would take."""
-        of, t = Estimator(_or(noise, NOISE), _or(shaping, SHAPING)), _or(variance, VARIANCE)
+        of = Prospect.of(_or(noise, NOISE), _or(credit, CREDIT), _or(shaping, SHAPING))
+        t = _or(variance, VARIANCE)
         if num_samples is not None:
             return self._bought(of, t, num_samples)
         goal = _goal(cosine)
-        count = of.num_samples(self._place(t), goal)
+        count = of.num_samples(self._place(of, t), goal)
         if count is None:
             raise ValueError(self._out_of_reach(of, t, goal))
         return self._bought(of, t, count) | self._examples(of, t, goal)
@@ -71,6 +72,7 @@ class LogitsPlan:
         self,
         terms: Terms,
         noise: str | None,
+        credit: str | None,
         shaping: str | None,
         variance: float | None,
         cosine: float | None,
@@ -79,7 +81,7 @@ class LogitsPlan:
         """The cheapest training: its N, B and shaping where they are not given, its price and how sure that is."""
         if cosine is not None:
             _goal(cosine)
-        tried = _of_one_objective(noise, shaping)
+        tried = _of_one_objective(noise, _or(credit, CREDIT), shaping)
         t = _or(variance, VARIANCE)
         given = {"noise": noise, "shaping": shaping, "noise_variance": variance, "batch_size": terms.batch_size}
         given["num_samples"] = num_samples if cosine is None else cosine
@@ -88,7 +90,7 @@ class LogitsPlan:
         if not options:
             raise ValueError(self._no_price(tried, t, cosine, num_samples))
         best = min(options, key=lambda option: option.price.price)
-        answer = self._bought(best.estimator, best.variance, best.price.num_samples)
+        answer = self._bought(best.prospect, best.variance, best.price.num_samples)
         rho = answer["relative_variance"]
         doubts = [terms.data_noise_scale / DOUBT, terms.data_noise_scale * DOUBT]
         fixed = terms._replace(batch_size=best.price.batch_size)
@@ -98,30 +100,31 @@ class LogitsPlan:
         return (
             answer
             | best.price._asdict()
-            | {"objective": best.estimator.objective, "objective_share": self._share(best)}
+            | {"objective": best.prospect.objective, "objective_share": self._share(best)}
             | {"price_low": low, "price_high": high, "num_samples_within_tenth": best.flat}
             | {name: value for name, value in terms._asdict().items() if name != "batch_size"}
             | {"chosen": [name for name, value in given.items() if value is None]}
             | {"alternatives": [_alternative(option) for option in options]}
         )
 
-    def _place(self, variance: float) -> Place:
-        if variance not in self._places:
+    def _place(self, of: Prospect, variance: float) -> Place:
+        key = (of.noise, of.credit, variance)
+        if key not in self._places:
             if self.logits is None or self.targets is None:
-                self._places[variance] = theory.level_place(self.num_logits, variance)
+                self._places[key] = of.level_place(self.num_logits, variance)
             else:
-                self._places[variance] = theory.place(self.logits, self.targets, variance)
-        return self._places[variance]
+                self._places[key] = of.place(self.logits, self.targets, variance)
+        return self._places[key]
 
     @cached_property
-    def _places(self) -> dict[float, Place]:
+    def _places(self) -> dict[tuple[Any, Any, float], Place]:
         return {}
 
-    def _bought(self, of: Estimator, variance: float, num_samples: int) -> dict[str, Any]:
+    def _bought(self, of: Prospect, variance: float, num_samples: int) -> dict[str, Any]:
         """What N samples give."""
         if reason := of.refuses(num_samples, self.num_logits):
             raise ValueError(reason)
-        place = self._place(variance)
+        place = self._place(of, variance)
         relative = of.relative_variance(place, num_samples)
         found = {
             "num_samples": num_samples,
@@ -131,8 +134,7 @@ class LogitsPlan:
             "gradient_variance_unit": "1/logits²",
             "relative_variance": relative if isfinite(relative) else None,
             "space": "logits",
-            "noise": of.noise,
-            "shaping": of.shaping,
+            **of.words,
             "noise_variance": variance,
             "logit_dim": self.num_logits,
         }
@@ -145,41 +147,43 @@ class LogitsPlan:
             "cosine_quantiles": _quantiles(each),
         }
 
-    def _examples(self, of: Estimator, variance: float, cosine: float) -> dict[str, Any]:
+    def _examples(self, of: Prospect, variance: float, cosine: float) -> dict[str, Any]:
         """Of real logits: N of each example, and of a scan the t that takes fewest samples, with its N and the ends."""
         if self.logits is None or self.targets is None:
             return {}
         each = [
             of.allowed(ceil(count * (1 - 1e-8)), self.num_logits) if count <= MOST else torch.inf
-            for count in of.num_samples_each(self._place(variance), cosine).tolist()
+            for count in of.num_samples_each(self._place(of, variance), cosine).tolist()
         ]
         shares = _quantiles(torch.tensor(each, dtype=torch.float64)).items()
         quantiles = {share: None if count is None else int(count) for share, count in shares}
-        scanned = scan(self.logits, self.targets, variance)
+        scanned = scan(of, self.logits, self.targets, variance)
         best = best_variance(of, scanned, cosine) if scanned else None
         return {
             "num_samples_quantiles": quantiles,
             "best_noise_variance": best,
-            "best_num_samples": None if best is None else of.num_samples(self._place(best), cosine),
+            "best_num_samples": None if best is None else of.num_samples(self._place(of, best), cosine),
             "noise_variance_scanned": [scanned[1][0], scanned[-1][0]] if scanned else None,
         }
 
     def _share(self, option: Option) -> float | None:
         """The mean over the examples of what the mean estimate is of ∇log p; None where another gradient is meant."""
-        if option.estimator.objective != "log p":
+        if option.prospect.objective != "log p":
             return None
-        return float(option.estimator.mean_share(self._place(option.variance), option.price.num_samples).mean())
+        return float(
+            option.prospect.mean_share(self._place(option.prospect, option.variance), option.price.num_samples).mean()
+        )
 
-    def _out_of_reach(self, of: Estimator, variance: float, cosine: float) -> str:
-        most = of.cosine(self._place(variance), of.allowed(MOST, self.num_logits))
+    def _out_of_reach(self, of: Prospect, variance: float, cosine: float) -> str:
+        most = of.cosine(self._place(of, variance), of.allowed(MOST, self.num_logits))
         would_do = f"less than {most:.2g}" if most > 0.01 else "less confident logits"
         return (
-            f"no N up to {MOST:.0e} gives {of.noise} × {of.shaping} a mean cosine of {cosine!r} here at noise_variance"
+            f"no N up to {MOST:.0e} gives {of} a mean cosine of {cosine!r} here at noise_variance"
             f" {variance:g}: {would_do} would do"
         )
 
-    def _no_price(self, tried: list[Estimator], variance: float, cosine: float | None, num_samples: int | None) -> str:
-        words = ", ".join(f"{of.noise} × {of.shaping}" for of in tried)
+    def _no_price(self, tried: list[Prospect], variance: float, cosine: float | None, num_samples: int | None) -> str:
+        words = ", ".join(map(str, tried))
         reasons = [of.refuses(num_samples, self.num_logits) for of in tried] if num_samples is not None else [None]
         if reasons[0] and all(reasons):
             return f"num_samples {num_samples} has no price with {words}: {reasons[0]}"
@@ -188,10 +192,10 @@ class LogitsPlan:
         return f"no example moves at noise_variance {variance:g}, so {words} has no price: less confident logits would"
 
     def _option(
-        self, terms: Terms, of: Estimator, variance: float, cosine: float | None, num_samples: int | None
+        self, terms: Terms, of: Prospect, variance: float, cosine: float | None, num_samples: int | None
     ) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
-        place = self._place(variance)
+        place = self._place(of, variance)
         if cosine is None and num_samples is None:
             found, flat = cheapest(
                 terms,
@@ -206,13 +210,17 @@ class LogitsPlan:
         return Option(of, variance, found, None) if isfinite(found.price) else None
 
 
-def _of_one_objective(noise: str | None, shaping: str | None) -> list[Estimator]:
-    """The estimators that fit and have a law, all of one objective: S_min is its own, so prices compare only there."""
-    tried = [Estimator(*pair) for pair in with_laws() if noise in (None, pair[0]) and shaping in (None, pair[1])] or [
-        Estimator(_or(noise, NOISE), _or(shaping, SHAPING))
-    ]
-    objective = min((of.objective for of in tried), key=list(OBJECTIVES).index)
+def _of_one_objective(noise: str | None, credit: str, shaping: str | None) -> list[Prospect]:
+    """Those that fit and have a law, all of one objective: S_min is its own, so prices compare only there."""
+    asked = {"noise": noise, "credit": credit, "shaping": shaping}
+    tried = [each for each in with_laws() if all(word in (None, each.words[key]) for key, word in asked.items())]
+    tried = tried or [Prospect.of(_or(noise, NOISE), credit, _or(shaping, SHAPING))]
+    objective = min((of.objective for of in tried), key=_preference)
     return [of for of in tried if of.objective == objective]
+
+
+def _preference(objective: str) -> tuple[int, str]:
+    return PREFERRED.index(objective) if objective in PREFERRED else len(PREFERRED), objective
 
 
 def _goal(cosine: float | None) -> float:
@@ -223,8 +231,8 @@ def _goal(cosine: float | None) -> float:
 
 
 def _alternative(option: Option) -> dict[str, Any]:
-    of, found = option.estimator, option.price
-    named = {"noise": of.noise, "shaping": of.shaping, "noise_variance": option.variance}
+    of, found = option.prospect, option.price
+    named = of.words | {"noise_variance": option.variance}
     return named | {"num_samples": found.num_samples, "batch_size": found.batch_size, "price": found.price}
 
 

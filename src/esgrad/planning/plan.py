@@ -15,9 +15,9 @@ from scipy.special import poch
 from torch import Tensor
 
 from esgrad import gradients, menu, theory
-from esgrad.planning.estimator import MOST, first
 from esgrad.planning.logits import COSINE, VARIANCE, LogitsPlan
 from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
+from esgrad.planning.prospect import MOST, first
 
 PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.001
 """Defaults; t enters no law at the parameters, and is small, as the fitness is taken as linear."""
@@ -36,6 +36,7 @@ def plan(
     cosine: float | None = None,
     num_samples: int | None = None,
     noise: str | None = None,
+    credit: str | None = None,
     shaping: str | None = None,
     noise_variance: float | None = None,
     batch_size: int | None = None,
@@ -53,7 +54,8 @@ def plan(
         cosine: of an estimate to the exact gradient, its expectation, at the logits the mean over the examples;
             0.5 unless said otherwise. Or
         num_samples: N; the answer is the cosine. At the parameters both signs of a mirrored pair count: n = N/2.
-        noise, shaping: independent × raw (the lecture's) unless said otherwise, at the parameters mirrored × raw.
+        noise, credit, shaping: independent × noise × raw (the lecture's) unless said otherwise, at the parameters
+            mirrored × noise × raw.
         noise_variance: t in units of the logits squared, 1 unless said otherwise. At equal logits no cosine depends on
             t, nor at the parameters, where the fitness is taken as linear: 0.001.
         batch_size: B; only a price depends on it.
@@ -87,7 +89,7 @@ def plan(
     if problem == "parameters":
         if any(value is not None for value in (query_cost, forward_cost, min_steps, data_noise_scale)):
             raise ValueError(f"no law of a price is known for noise at the parameters: {EXAMPLE} would do")
-        answer = _at_parameters(int(parameters or 0), noise, shaping, cosine, num_samples)
+        answer = _at_parameters(int(parameters or 0), noise, credit, shaping, cosine, num_samples)
         variance = PARAMETER_VARIANCE if noise_variance is None else noise_variance
         return answer | {"noise_variance": variance, "batch_size": batch_size}
     terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
@@ -97,8 +99,8 @@ def plan(
         logits, targets = _checked(logits, targets, VARIANCE if noise_variance is None else noise_variance)
         at = LogitsPlan.of(logits, targets)
     if terms is not None:
-        return at.priced(terms, noise, shaping, noise_variance, cosine, num_samples)
-    return at.answer(noise, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
+        return at.priced(terms, noise, credit, shaping, noise_variance, cosine, num_samples)
+    return at.answer(noise, credit, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
 
 
 def array(path: Path) -> np.ndarray:
@@ -167,7 +169,12 @@ def _tensor(name: str, values: np.ndarray) -> Tensor:
 
 
 def _at_parameters(
-    count: int, noise: str | None, shaping: str | None, cosine: float | None, num_samples: int | None
+    count: int,
+    noise: str | None,
+    credit: str | None,
+    shaping: str | None,
+    cosine: float | None,
+    num_samples: int | None,
 ) -> dict[str, Any]:
     """N or the cosine for mirrored noise at d parameters: cos² ~ Beta(n/2, (d−1)/2), n = N/2 pairs.
 
@@ -176,8 +183,12 @@ def _at_parameters(
     """
     noise = PARAMETER_NOISE if noise is None else noise
     shaping = PARAMETER_SHAPING if shaping is None else shaping
-    menu.check("noises", noise)
-    menu.check("shapings", shaping)
+    for folder, word in (("noises", noise), ("credits", credit or "noise"), ("shapings", shaping)):
+        menu.path(folder, word)
+    if credit not in (None, "noise"):
+        raise ValueError(
+            f"noise at the parameters cannot be credited with the {credit}: no class is seen there; noise can"
+        )
     if noise != "mirrored" or shaping not in RANKS:
         known = ", ".join(f"mirrored × {each}" for each in RANKS)
         raise ValueError(f"no law is known for {noise} × {shaping} at the parameters; known: {known}")
@@ -204,6 +215,7 @@ def _at_parameters(
         "relative_variance": relative,
         "space": "parameters",
         "noise": noise,
+        "credit": "noise",
         "shaping": shaping,
         "parameters": count,
         "pairs": num_samples // 2,

@@ -45,7 +45,7 @@ def _answer(answer: dict[str, Any]) -> str:
 
 
 def _place(answer: dict[str, Any]) -> str:
-    pair = f"{answer['noise']} × {answer['shaping']}, t = {answer['noise_variance']:g}"
+    pair = f"{_named(answer)}, t = {answer['noise_variance']:g}"
     if answer["space"] == "parameters":
         return f"noise at d = {answer['parameters']:,} parameters, {pair}"
     start = f"K = {answer['logit_dim']:,} equal logits, a network's start"
@@ -54,6 +54,12 @@ def _place(answer: dict[str, Any]) -> str:
         if answer["num_examples_used"] < answer["num_examples"]:
             start += f", for which {answer['num_examples_used']:,} examples drawn at random stand"
     return f"noise at the logits, {pair}; {start}"
+
+
+def _named(answer: dict[str, Any]) -> str:
+    """noise × shaping; the credit where it is not the lecture's."""
+    credit = "" if answer["credit"] == "noise" else f"{answer['credit']} × "
+    return f"{answer['noise']} × {credit}{answer['shaping']}"
 
 
 def _aims(answer: dict[str, Any]) -> str:
@@ -106,7 +112,7 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     near = [
-        f"{other['noise']} × {other['shaping']}"
+        _named(other)
         for other in answer["alternatives"]
         if other["price"] <= NEAR * answer["price"]
         and (other["noise"], other["shaping"]) != (answer["noise"], answer["shaping"])

@@ -3,32 +3,37 @@
 Kool, van Hoof & Welling 2019. As f − f̄₋ₙ = (f − f̄)·N/(N−1), the weights are (f − f̄)/(N−1).
 """
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
+from esgrad.exact import Exact
+from esgrad.noises import Noise
+from esgrad.types import Tensor
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from torch import Tensor
-
+ASCENDS = "p"
+FEWEST = 2
 NEEDS_NONNEGATIVE = False
-NEEDS_NORMS = False
+WEIGHS_MISSES = True
 
 
-def weights(fitness: Tensor) -> Tensor:
+def weights(fitness: Tensor, norms: Callable[[], Tensor]) -> Tensor:
     """Fitness [R, N, M] to weights [R, N, M]."""
     return (fitness - fitness.mean(1, keepdim=True)) / (fitness.shape[1] - 1)
 
 
-def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
-    """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return (noise.EXACT["p"], 1.0) if noise.UNCORRELATED else None
+def of_counts(hits: Tensor, misses: Tensor) -> tuple[Tensor, Tensor]:
+    """(N − r)/(N(N−1)) and −r/(N(N−1)), r the hits."""
+    n = hits + misses
+    return misses / (n * (n - 1)), -hits / (n * (n - 1))
 
 
-def refuses(noise: ModuleType, num_samples: int) -> str | None:
+def expects(noise: Noise, probability: float, num_samples: float) -> tuple[Exact, float] | None:
+    """The exact gradient and the factor that 0/1 fitness gives in expectation, or None: a shaped objective."""
+    return (noise.EXACT.p, 1.0) if noise.UNCORRELATED else None
+
+
+def refuses(noise: Noise, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
-    if num_samples < 2:
+    if num_samples < FEWEST:
         return f"leave_one_out needs another sample to compare with: N = {num_samples}, N ≥ 2 would do"
     if noise.SUMS_TO_ZERO:
         return "noise with Σq = 0 cancels the centre: leave_one_out would be N/(N−1) times raw, biased"

@@ -4,34 +4,39 @@ Tajwar et al., arXiv 2602.02710, there for language models. With 0/1 fitness and
 (1 − (1−p)^(N−1)) ∇log p; at N = 2 it equals leave_one_out.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
+from esgrad.exact import Exact
+from esgrad.noises import Noise
+from esgrad.types import Tensor
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from torch import Tensor
-
+ASCENDS = "log p"
+FEWEST = 2
 NEEDS_NONNEGATIVE = True
-NEEDS_NORMS = False
+WEIGHS_MISSES = True
 
 
-def weights(fitness: Tensor) -> Tensor:
+def weights(fitness: Tensor, norms: Callable[[], Tensor]) -> Tensor:
     """Fitness [R, N, M], none of it negative, to weights [R, N, M]."""
     total = fitness.sum(1, keepdim=True)
     none = total == 0  # not "total ≤ 0": a NaN stays one
     return (fitness / total.masked_fill(none, 1.0) - 1 / fitness.shape[1]).masked_fill(none, 0.0)
 
 
-def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
-    """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return (noise.EXACT["log_p"], 1 - (1 - probability) ** (num_samples - 1)) if noise.INDEPENDENT else None
+def of_counts(hits: Tensor, misses: Tensor) -> tuple[Tensor, Tensor]:
+    """(N − r)/(rN) and −1/N, r the hits; 0 without one."""
+    n = hits + misses
+    return misses / (hits.clamp(min=1) * n), -hits.clamp(max=1) / n
 
 
-def refuses(noise: ModuleType, num_samples: int) -> str | None:
+def expects(noise: Noise, probability: float, num_samples: float) -> tuple[Exact, float] | None:
+    """The exact gradient and the factor that 0/1 fitness gives in expectation, or None: a shaped objective."""
+    return (noise.EXACT.log_p, 1 - (1 - probability) ** (num_samples - 1)) if noise.INDEPENDENT else None
+
+
+def refuses(noise: Noise, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
-    if num_samples < 2:
+    if num_samples < FEWEST:
         return f"maxrl is identically 0 at N = {num_samples}: N ≥ 2 would do"
     if noise.SUMS_TO_ZERO:
         return "noise with Σq = 0 cancels the centre: maxrl would be success"

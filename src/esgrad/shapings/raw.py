@@ -1,28 +1,32 @@
 """Raw fitness, w = f/N: the lecture's estimate, g = 1/(tN) Σ f_n q_n, unbiased for ∇ E f(x + q)."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
+from esgrad.exact import Exact
+from esgrad.noises import Noise
+from esgrad.types import Tensor
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from torch import Tensor
-
+ASCENDS = "p"
+FEWEST = 1
 NEEDS_NONNEGATIVE = False
-NEEDS_NORMS = False
+WEIGHS_MISSES = False
 
 
-def weights(fitness: Tensor) -> Tensor:
+def weights(fitness: Tensor, norms: Callable[[], Tensor]) -> Tensor:
     """Fitness [R, N, M] to weights [R, N, M]."""
     return fitness / fitness.shape[1]
 
 
-def expects(noise: ModuleType, probability: float, num_samples: int) -> tuple[str, float] | None:
-    """The exact arm and the factor on it that 0/1 fitness gives in expectation, or None: a shaped objective."""
-    return noise.EXACT["p"], 1.0
+def of_counts(hits: Tensor, misses: Tensor) -> tuple[Tensor, Tensor]:
+    """1/N and 0."""
+    return 1 / (hits + misses), 0 * hits
 
 
-def refuses(noise: ModuleType, num_samples: int) -> str | None:
+def expects(noise: Noise, probability: float, num_samples: float) -> tuple[Exact, float] | None:
+    """The exact gradient and the factor that 0/1 fitness gives in expectation, or None: a shaped objective."""
+    return noise.EXACT.p, 1.0
+
+
+def refuses(noise: Noise, num_samples: int) -> str | None:
     """Why this combination estimates nothing useful, or None."""
     return None

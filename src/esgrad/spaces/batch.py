@@ -3,45 +3,38 @@
 Credit is not given to examples: what the lecture's estimate becomes where only a batch's accuracy is known.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
+from esgrad.blackboxes import BlackBox
 from esgrad.costs import Costs
+from esgrad.facts import Facts
+from esgrad.types import Stack, Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from esgrad.perturbation import Perturbation
-    from esgrad.stack import Stack
+PER_EXAMPLE = False
 
 
-class Space:
+class AtBatch:
     """The logits of one batch as one position, [R, 1, B·D], and the graph behind them."""
 
-    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]):
-        self.stack, self.targets, self.blackbox = stack, targets, blackbox
+    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> None:
+        from esgrad.fitness import PerBatch
+
+        self.stack, self.targets = stack, targets
         self.logits = stack(images)  # [R, B, D]
         self.point = self.logits.detach().flatten(1)[:, None]
-
-    def fitness(self, noise: Perturbation) -> Tensor:
-        """The mean fitness of the batch under each perturbation, [R, N, 1]."""
-        from torch import cat
-
-        targets = self.targets[:, None]
-        batch = self.logits.shape[1:]
-        return cat(
-            [
-                self.blackbox(points[:, :, 0].unflatten(-1, batch), targets).mean(-1, keepdim=True)
-                for points in noise.around(self.point)
-            ],
-            1,
-        )
+        self.fitness = PerBatch(blackbox, targets)
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule from a gradient [R, 1, B·D]; it is one of the batch's mean already."""
         return self.stack.chain(self.logits, gradient.view_as(self.logits))
+
+
+def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtBatch:
+    """The batch of images [R, B, ...] with targets [R, B] at a stack of R networks."""
+    return AtBatch(stack, images, targets, blackbox)
+
+
+def facts(blackbox: BlackBox) -> Facts:
+    """Those of the black box's mean over the batch."""
+    return Facts.of(blackbox).of_mean()
 
 
 def costs(batch_size: int, num_samples: int) -> Costs:

@@ -3,38 +3,38 @@
 The gradient found there is pushed on to the parameters by the chain rule, as backprop would push its own.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
+from esgrad.blackboxes import BlackBox
 from esgrad.costs import Costs
+from esgrad.facts import Facts
+from esgrad.types import Stack, Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from esgrad.perturbation import Perturbation
-    from esgrad.stack import Stack
+PER_EXAMPLE = True
 
 
-class Space:
+class AtLogits:
     """The logits of one batch, [R, B, D], and the graph behind them."""
 
-    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: Callable[[Tensor, Tensor], Tensor]):
-        self.stack, self.targets, self.blackbox = stack, targets, blackbox
+    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> None:
+        from esgrad.fitness import PerExample
+
+        self.stack, self.targets = stack, targets
         self.logits = stack(images)
         self.point = self.logits.detach()  # [R, B, D]; what a black box sees has no gradient
-
-    def fitness(self, noise: Perturbation) -> Tensor:
-        """What the black box says of each perturbed example, [R, N, B]."""
-        from torch import cat
-
-        targets = self.targets[:, None]
-        return cat([self.blackbox(points, targets) for points in noise.around(self.point)], 1)
+        self.fitness = PerExample(blackbox, targets)
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule: from gradients at the logits, [R, B, D] per example, to those of the batch's mean."""
         return self.stack.chain(self.logits, gradient / gradient.shape[1])
+
+
+def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtLogits:
+    """The batch of images [R, B, ...] with targets [R, B] at a stack of R networks."""
+    return AtLogits(stack, images, targets, blackbox)
+
+
+def facts(blackbox: BlackBox) -> Facts:
+    """Those of the black box."""
+    return Facts.of(blackbox)
 
 
 def costs(batch_size: int, num_samples: int) -> Costs:

@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from esgrad import markdown as md
-from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets, twin
+from esgrad.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets
 from esgrad.statistics import Interval, mean_interval, ratio_interval
 from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, sign_flip, smallest_detectable
 from esgrad.suite import Suite
@@ -68,7 +68,7 @@ def _pairs(suite: Suite) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[st
     """Each cell that draws noise with its runs, and the reference's cell with its runs."""
     reported = suite.reported
     noisy = reported[(reported["noise"].fillna("") != "") & (reported["variance"] == "fixed")]
-    noisy = noisy[noisy["method"].map(twin).isna()]
+    noisy = noisy[noisy["control"].fillna("") == ""]
     found = list(cells(suite, noisy))
     references = [(cell, runs) for cell, runs in found if _named(runs) == REFERENCE]
     for cell, runs in found:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from esgrad.planning.estimator import Estimator, with_laws
 from esgrad.planning.plan import plan
+from esgrad.planning.prospect import with_laws
 from esgrad.suite import Suite
 
-_ESTIMATOR = ["space", "noise", "shaping", "logit_dim"]
+_ESTIMATOR = ["space", "noise", "credit", "shaping", "logit_dim"]
 _COLUMNS = [*_ESTIMATOR, "num_samples", "cosine", "num_samples_half", "num_samples_nine_tenths"]
 _COSINES = {"num_samples_half": 0.5, "num_samples_nine_tenths": 0.9}
 
@@ -24,13 +24,15 @@ def table(suite: Suite) -> pd.DataFrame:
     rows = []
     for key, part in trained.groupby(_ESTIMATOR):
         words = dict(zip(_ESTIMATOR, key, strict=True))
-        pair, logit_dim = (words["noise"], words["shaping"]), int(words["logit_dim"])
-        if pair not in with_laws():
+        logit_dim = int(words["logit_dim"])
+        asked: dict[str, Any] = {key: words[key] for key in ("noise", "credit", "shaping")}
+        prospect = next((known for known in with_laws() if known.words == asked), None)
+        if prospect is None:
             continue
-        asked: dict[str, Any] = {"noise": pair[0], "shaping": pair[1], "logit_dim": logit_dim}
+        asked["logit_dim"] = logit_dim
         needed = {name: plan(**asked, cosine=cosine)["num_samples"] for name, cosine in _COSINES.items()}
         for count in sorted(map(int, part["num_samples"].dropna().unique())):
-            if Estimator(*pair).refuses(count, logit_dim) is None:
+            if prospect.refuses(count, logit_dim) is None:
                 cosine = plan(**asked, num_samples=count)["cosine"]
                 rows.append(words | {"num_samples": count, "cosine": cosine} | needed)
     return pd.DataFrame(rows, columns=_COLUMNS)

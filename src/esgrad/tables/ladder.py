@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from esgrad import markdown as md
 from esgrad.config import listed
 from esgrad.measurement.step_law import predicted_steps, quotient, verdict, verdict_on_control
-from esgrad.runs import COLUMNS, TASK, UNITS, arrivals, backprop, cells, experiments, last_rows, twin
+from esgrad.runs import COLUMNS, TASK, UNITS, arrivals, backprop, cells, experiments, last_rows
 from esgrad.runs import targets as levels
 from esgrad.statistics import NOTHING, Interval, cost_interval, mean_interval, ratio_interval, wilson_interval
 from esgrad.suite import FIRST_TUNING_SEED, Suite
@@ -63,12 +63,13 @@ _COLUMNS = [
 
 
 class Rung(NamedTuple):
-    """A cell on the ladder: its columns, its runs, what it is by RUNGS (a control: its twin), and whether a control."""
+    """A cell on the ladder: its columns, its runs, what it is by RUNGS (a control: its twin), its control and twin."""
 
     cell: dict[str, Any]
     runs: pd.DataFrame
     key: Any
-    control: bool
+    control: str
+    twin: str
 
 
 def table(suite: Suite) -> pd.DataFrame:
@@ -117,7 +118,7 @@ def _rungs(suite: Suite, reported: pd.DataFrame) -> Iterator[Rung]:
         key = (first["space"], first["noise"], first["shaping"]) if sampled else cell["method"]
         judged = cell["method"] == "backprop" or cell["blackbox"] == "zero_one"
         if key in RUNGS and judged and first["variance"] == "fixed":
-            yield Rung(cell, runs, key, twin(cell["method"]) is not None)
+            yield Rung(cell, runs, key, str(first["control"]), str(first["relative"]))
 
 
 def _targets(suite: Suite, rung: Rung) -> dict[str, float]:
@@ -143,9 +144,13 @@ def _rows(suite: Suite, rung: Rung, found: list[Rung]) -> Iterator[dict[str, Any
             ratio, pairs = _ratio(arrived, arrivals(below.runs, accuracy))
             expected = _AS_GIVEN if rung.control else quotient(predicted, _predicted(suite, below, needed))
         to_backprop, _ = _ratio(arrived, first)
-        change = f"control: {rung.cell['method'].removeprefix(str(twin(rung.cell['method'])) + '_')}"
+        change = f"control: {rung.control}"
         numbers = [
-            *(below.cell["method"] if below else "", rung.control, change if rung.control else RUNGS[rung.key][1]),
+            *(
+                below.cell["method"] if below else "",
+                bool(rung.control),
+                change if rung.control else RUNGS[rung.key][1],
+            ),
             *(target, accuracy, len(arrived), int(hits.sum()), int((~hits).sum())),
             *(value for cost in costs for value in cost),
             *dead,
@@ -197,7 +202,7 @@ def _predicted(suite: Suite, rung: Rung, steps: float) -> Interval:
     """Steps over backprop's, as the gradient noise has it; of a control its twin's, of backprop 1."""
     noise = suite.noise_scale[(suite.noise_scale[TASK] == [rung.cell[column] for column in TASK]).all(axis=1)]
     noise = noise[noise["experiment"] == rung.cell["experiment"]]
-    method = twin(rung.cell["method"]) or rung.cell["method"]
+    method = rung.twin if rung.control else rung.cell["method"]
     own = noise[(noise["method"] == method) & (noise["blackbox"] == rung.cell["blackbox"])]
     for column in ("num_samples", "noise_variance"):
         own = own[own[column].isna() if pd.isna(rung.cell[column]) else own[column] == rung.cell[column]]

@@ -1,9 +1,9 @@
 """What a rule for t costs against the best fixed t: the difference in final test accuracy, seed by seed.
 
 The best fixed t of a method, N, K and B is the one with the highest mean *validation* accuracy at the end, so that the
-test accuracies it is compared by did not choose it. A rule's method is named as its fixed peer plus the rule:
-`maxrl_spread` is the rule `spread` under `maxrl`; a fixed t is compared with the best, too. `regret` is positive where
-the best fixed t does better; Student's t interval over the seeds that both have. The learning rate is tuned for each.
+test accuracies it is compared by did not choose it. The peer of a rule's method is its relative in the configuration; a
+fixed t is compared with the best, too. `regret` is positive where the best fixed t does better; Student's t interval
+over the seeds that both have. The learning rate is tuned for each.
 
 A run that diverged counts as accuracy 0 in every number here, as it does in tuning (`diverged` says how many there
 are): else a t at which one lucky seed survives could be the best. The table `accuracy` leaves such runs out. A rule
@@ -62,7 +62,7 @@ def _ends(suite: Suite) -> pd.DataFrame:
     for cell, runs in cells(suite, records):
         last = last_rows(runs).set_index("seed")
         rule = str(last["variance"].iloc[0])
-        peer = cell["method"] if rule == "fixed" else cell["method"].removesuffix(f"_{rule}")
+        peer = cell["method"] if rule == "fixed" else str(last["relative"].iloc[0]) or cell["method"]
         rows.append(cell | {"variance": rule, "peer": peer, "last": last})
     return pd.DataFrame(rows, columns=[*COLUMNS, "variance", "peer", "last"])
 

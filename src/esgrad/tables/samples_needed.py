@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from esgrad import markdown as md
+from esgrad import menu
 from esgrad.measurement import brackets
 from esgrad.statistics import NOTHING, Interval, median_interval, median_order
 from esgrad.suite import Suite
@@ -39,7 +40,7 @@ def table(suite: Suite) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, needed in needs(suite.samples_needed).groupby(KEY, dropna=False, sort=False):
         low, high, law = (needed[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
-        least = brackets.first(str(needed["shaping"].iloc[0]))
+        least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
         rows.append(
             dict(zip(KEY, key, strict=True))
             | {"num_observations": len(needed), "censored": int(np.isinf(high).sum())}

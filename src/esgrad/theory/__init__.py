@@ -1,8 +1,9 @@
 """The laws of the estimators: what an example is to them, variance, expected cosine, closed forms of special logits."""
 
 from esgrad.theory.closed_forms import expected_maximum, level_ratio, tied_ratio, two_class_ratio
-from esgrad.theory.cosine import has_direction, mean_cosine, samples_needed, squared_cosine
-from esgrad.theory.example import Place, level_place, place
+from esgrad.theory.cosine import has_direction, heard, mean_cosine, samples_needed, squared_cosine
+from esgrad.theory.example import Moments, Place
+from esgrad.theory.places import has_place, level_place, moments, place
 from esgrad.theory.variance import (
     RANK_FACTOR,
     baseline_variance,
@@ -13,6 +14,7 @@ from esgrad.theory.variance import (
     gradient_variance,
     has_law,
     mean_and_covariance,
+    mean_share,
     parameter_directions_needed,
     parameter_squared_cosine,
     pushed_variance,
@@ -20,6 +22,7 @@ from esgrad.theory.variance import (
 
 __all__ = [
     "RANK_FACTOR",
+    "Moments",
     "Place",
     "baseline_variance",
     "batch_variance",
@@ -30,10 +33,14 @@ __all__ = [
     "gradient_variance",
     "has_direction",
     "has_law",
+    "has_place",
+    "heard",
     "level_place",
     "level_ratio",
     "mean_and_covariance",
     "mean_cosine",
+    "mean_share",
+    "moments",
     "parameter_directions_needed",
     "parameter_squared_cosine",
     "place",

@@ -1,26 +1,31 @@
 """The laws of the estimators on 0/1 fitness: variance at the logits, mini-batches, parameters.
 
-Given the number of hits r of N independent samples, every shaping of 0/1 fitness is a pair of weights, w₁(r) for a hit
-and w₀(r) for a miss. With p the smoothed accuracy, v = ∇log p and o = p/(1−p), the variance of g = (1/t) Σ w_n q_n is
+Given the number of hits r of N independent samples, a shaping of 0/1 fitness is a pair of weights, w₁(r) for a hit and
+w₀(r) for a miss (`shapings.CountsLaw`). With p the smoothed accuracy, v = ∇log p and o = p/(1−p), the variance of
+g = (1/σ) Σ w_n s_n is
 
     Var g  =  E[r w₁²] A₁ + E[(N−r) w₀²] A₀ + Var[r w₁ − (N−r) w₀ o] v vᵀ
-    A₁     =  I/t + ∇²p/p − v vᵀ            Var(q | hit)/t²
-    A₀     =  I/t − o ∇²p/p − o² v vᵀ       Var(q | miss)/t²
+    A₁     =  E(ssᵀ | hit)/σ² − v vᵀ            credited with Gaussian noise  I/t + ∇²p/p − v vᵀ
+    A₀     =  E(ssᵀ | miss)/σ² − o² v vᵀ                                      I/t − o ∇²p/p − o² v vᵀ
 
-as hits and misses are independent given r, of means t v and −o t v: exact for any p and N. The trace needs no more of
-an example than a `Place`. Of raw it is (pK/t + Δp − |∇p|²)/N; tests/test_theory.py writes out the others.
+as hits and misses are independent given r, of means v and −o v: exact for any p and N. Who credits what decides A₁ and
+A₀ alone (`esgrad.theory.example`); the trace needs no more of an example than a `Place`. Of the lecture's raw weights
+it is (pK/t + Δp − |∇p|²)/N; tests/test_theory.py writes out the others.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from esgrad import menu
+from esgrad.credits import Credit
+from esgrad.noises import Noise
 from esgrad.quadrature import ordered_sum
+from esgrad.shapings import CountsLaw, Shaping, has_counts_law
 from esgrad.theory.binomial import hits
-from esgrad.theory.curvature import second_order
-from esgrad.theory.example import Place
+from esgrad.theory.example import Moments, Place
+from esgrad.theory.places import has_place
 
 RANK_FACTOR = 3 / math.pi
 """What centered ranks of a Gaussian fitness leave of n directions: the squared correlation of a value and its rank."""
@@ -29,145 +34,100 @@ RANK_FACTOR = 3 / math.pi
 # Variance at one example's logits
 
 
-def has_law(noise: str, shaping: str) -> bool:
-    """Whether `gradient_variance` knows this pair."""
-    return shaping in WEIGHTS if noise == "independent" else (noise, shaping) in MIRRORED
+def has_law(noise: Noise, credit: Credit, shaping: Shaping) -> bool:
+    """Whether `gradient_variance` knows this combination."""
+    known = has_place(noise, credit) and has_counts_law(shaping)
+    return known and shaping.refuses(noise, 2) is None and (noise.INDEPENDENT or _is_linear(shaping))
 
 
-def gradient_variance(noise: str, shaping: str, place: Place, num_samples: Tensor | float) -> Tensor:
+def gradient_variance(shaping: Shaping, place: Place, num_samples: Tensor | float) -> Tensor:
     """tr Var g [...] at a place [...], in units of 1/logits², for 0/1 fitness; N [...] or a number.
 
-    Exact. Mirrored raw: (pK/t + Δp − M/t² − 2|∇p|²)/N with M = E[f₊f₋|q|²]; mirrored centered ranks are N/(2(N−1)) of
-    it. Raises ValueError for a pair without a law, and for fewer samples than the shaping needs.
+    Exact. Raises ValueError for a shaping without a law there, and for fewer samples than it needs.
     """
-    if not has_law(noise, shaping):
-        known = ", ".join([f"independent × {name}" for name in WEIGHTS] + [" × ".join(pair) for pair in MIRRORED])
-        raise ValueError(f"the variance of {noise} × {shaping} has no law here. Known: {known}.")
-    n = _samples(num_samples, 2 if noise == "mirrored" or shaping in NEED_TWO else 1, shaping, place.miss.device)
-    if noise == "mirrored":
-        per_pair = place.single_share * place.single_square / place.variance - 2 * _pull(place)
-        return place.probability * per_pair / n * MIRRORED[noise, shaping](n) ** 2
-    _, of_hits, of_misses, of_mean = _shares(shaping, place.log_probability, place.miss, place.odds, n)
-    of_a_hit, of_a_miss = _variance_of_one(place)
-    return of_hits * of_a_hit + of_misses * of_a_miss + of_mean * place.log_gradient_square
+    law, n = _checked(shaping, place, num_samples)
+    _, of_hits, of_misses, of_mean = _shares(law, place, n)
+    return of_hits * place.hit_variance + of_misses * place.miss_variance + of_mean * place.slope
 
 
-def covariance(
-    shaping: str, logits: Tensor, targets: Tensor, variance: Tensor | float, num_samples: Tensor | float
-) -> Tensor:
-    """Var g [..., K, K] for independent noise at logits [..., K]; its trace is `gradient_variance`. Errors as there."""
-    return mean_and_covariance(shaping, logits, targets, variance, num_samples)[1]
+def mean_share(shaping: Shaping, place: Place, num_samples: Tensor | float) -> Tensor:
+    """What the mean of the estimate is of E(s | hit)/σ, [...]: E[r w₁ − (N−r) w₀ o]. Errors as above."""
+    law, n = _checked(shaping, place, num_samples)
+    return _shares(law, place, n)[0]
 
 
-def mean_and_covariance(
-    shaping: str, logits: Tensor, targets: Tensor, variance: Tensor | float, num_samples: Tensor | float
-) -> tuple[Tensor, Tensor]:
-    """E g [..., K] and Var g [..., K, K] for independent noise; the same to the bit whatever else is in the batch.
+def mean_and_covariance(shaping: Shaping, moments: Moments, num_samples: Tensor | float) -> tuple[Tensor, Tensor]:
+    """E g [..., K] and Var g [..., K, K]; its trace is `gradient_variance`. Errors as there.
 
-    E g = E[r w₁ − (N−r) w₀ o] v: what `expects` of the shaping says, factor and exact gradient. Errors as above.
+    E g = E[r w₁ − (N−r) w₀ o] v: what `expects` of the shaping says, factor and exact gradient.
     """
-    if not has_law("independent", shaping):
-        raise ValueError(f"the covariance of independent × {shaping} has no law here. Known: {', '.join(WEIGHTS)}.")
-    t = torch.as_tensor(variance, dtype=torch.float64, device=logits.device)
-    n = _samples(num_samples, 2 if shaping in NEED_TWO else 1, shaping, logits.device)
-    log_p, miss, slope, bend = second_order(logits, targets, t.sqrt())
-    outer = slope[..., :, None] * slope[..., None, :]
-    unit = torch.eye(logits.shape[-1], dtype=torch.float64, device=logits.device)
-    white = unit / t.expand(targets.shape)[..., None, None]
-    odds = log_p.exp() / miss.clamp(min=1e-150)  # as Place.odds
-    centre, *shares = _shares(shaping, log_p, miss, odds, n)
+    place = Place(*moments[:4], *[moments.miss] * 5)  # of which only the hits are looked at
+    law, n = _checked(shaping, place, num_samples)
+    centre, *shares = _shares(law, place, n)
     of_hits, of_misses, of_mean = (share[..., None, None] for share in shares)
-    odds = odds[..., None, None]
-    of_miss = white - odds * bend - odds**2 * outer
-    return centre[..., None] * slope, of_hits * (white + bend - outer) + of_misses * of_miss + of_mean * outer
+    v, odds = moments.gradient, place.odds[..., None, None]
+    outer = v[..., :, None] * v[..., None, :]
+    of_a_miss = moments.missed.matrix() - odds**2 * outer
+    return centre[..., None] * v, of_hits * (moments.hit.matrix() - outer) + of_misses * of_a_miss + of_mean * outer
+
+
+def covariance(shaping: Shaping, moments: Moments, num_samples: Tensor | float) -> Tensor:
+    """Var g [..., K, K]. Errors as above."""
+    return mean_and_covariance(shaping, moments, num_samples)[1]
 
 
 def baseline_variance(place: Place, baseline: Tensor | float, num_samples: Tensor | float) -> Tensor:
-    """tr Var g [...] of w = (f − b)/N, b fixed, [...] or a number: (((1−2b)p + b²) K/t + (1−2b) Δp − |∇p|²)/N."""
+    """tr Var g [...] of w = (f − b)/N, b fixed, [...] or a number, credited with Gaussian noise
+    (((1−2b)p + b²) K/t + (1−2b) Δp − |∇p|²)/N."""
     b = torch.as_tensor(baseline, dtype=torch.float64, device=place.miss.device)
     p, q = place.probability, place.miss
-    of_a_hit, of_a_miss = _variance_of_one(place)
-    of_mean = p * q * (1 - b * (1 + place.odds)) ** 2 * place.log_gradient_square
-    return (p * (1 - b) ** 2 * of_a_hit + q * b**2 * of_a_miss + of_mean) / num_samples
+    of_mean = p * q * (1 - b * (1 + place.odds)) ** 2 * place.slope
+    return (p * (1 - b) ** 2 * place.hit_variance + q * b**2 * place.miss_variance + of_mean) / num_samples
 
 
 def best_baseline(place: Place) -> Tensor:
-    """The fixed baseline of least variance, b* = p + tΔp/K = E[f|q|²]/E|q|² [...]."""
-    return place.probability + place.variance * place.laplacian / place.num_logits
+    """The fixed baseline of least variance, b* = E[f|s|²]/E|s|² [...]; credited with Gaussian noise p + tΔp/K."""
+    hit = place.probability * (place.hit_variance + place.slope)
+    return hit / (hit + place.miss * (place.miss_variance + place.odds**2 * place.slope))
 
 
-def _samples(num_samples: Tensor | float, fewest: int, shaping: str, device: torch.device) -> Tensor:
-    n = torch.as_tensor(num_samples, dtype=torch.float64, device=device)
+def _checked(shaping: Shaping, place: Place, num_samples: Tensor | float) -> tuple[CountsLaw, Tensor]:
+    if not has_counts_law(shaping) or (place.trials != 1 and not _is_linear(shaping)):
+        where = "independent samples" if place.trials == 1 else "mirrored pairs"
+        raise ValueError(f"the variance of {menu.name(shaping)} with {where} has no law here")
+    n = torch.as_tensor(num_samples, dtype=torch.float64, device=place.miss.device)
+    fewest = max(shaping.FEWEST, round(1 / place.trials))
     if not (n >= fewest).all():
-        raise ValueError(f"num_samples is {n.min().item():g}: expected {fewest} or more for {shaping}.")
-    return n
+        raise ValueError(f"num_samples is {n.min().item():g}: expected {fewest} or more for {menu.name(shaping)}.")
+    return shaping, n  # type: ignore[return-value]
 
 
-def _pull(place: Place) -> Tensor:
-    """|∇p|²/p"""
-    return place.probability * place.log_gradient_square
-
-
-def _variance_of_one(place: Place) -> tuple[Tensor, Tensor]:
-    """tr A₁ and tr A₀."""
-    white, square, odds = place.num_logits / place.variance, place.log_gradient_square, place.odds
-    return white + place.relative_laplacian - square, white - odds * place.relative_laplacian - odds**2 * square
-
-
-def _shares(shaping: str, log_p: Tensor, miss: Tensor, odds: Tensor, n: Tensor) -> tuple[Tensor, ...]:
-    """E c with c = r w₁ − (N−r) w₀ o, E[r w₁²], E[(N−r) w₀²] and Var c."""
-    r, s, weight = hits(log_p, miss, n)
-    of_hit, of_miss = WEIGHTS[shaping](r, s)
-    mean = r * of_hit - s * of_miss * odds
+def _shares(law: CountsLaw, place: Place, n: Tensor) -> tuple[Tensor, ...]:
+    """E c with c = r w₁ − (N−r) w₀ o, E[r w₁²], E[(N−r) w₀²] and Var c, over the trials' hits r."""
+    r, s, weight = hits(place.log_probability, place.miss, n * place.trials)
+    if place.trials == 1:
+        of_hit, of_miss = law.of_counts(r, s)
+    else:  # of a pair that hits, q has a hit's weight and −q a miss's; other pairs sum to 0
+        of_hit, of_miss = _difference(law, n), torch.zeros_like(r)
+    mean = r * of_hit - s * of_miss * place.odds
     centre = ordered_sum(weight * mean, 0)
     squares = (weight * part for part in (r * of_hit**2, s * of_miss**2, (mean - centre) ** 2))
     return centre[0], *(ordered_sum(square, 0)[0] for square in squares)
 
 
-# Weights of a hit and of a miss, of r hits and s misses, counts that need not be whole
+def _difference(law: CountsLaw, num_samples: Tensor, hit_count: float = 1.0) -> Tensor:
+    """w₁ − w₀ at N, which of linear weights is the same whatever the hits."""
+    of_hit, of_miss = law.of_counts(torch.full_like(num_samples, hit_count), num_samples - hit_count)
+    return of_hit - of_miss
 
 
-def _raw(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    return 1 / (r + s), torch.zeros_like(r)
-
-
-def _leave_one_out(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    n = r + s
-    return s / (n * (n - 1)), -r / (n * (n - 1))
-
-
-def _centered_ranks(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    of_hit, of_miss = _leave_one_out(r, s)
-    return of_hit / 2, of_miss / 2
-
-
-def _success(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    return 1 / r.clamp(min=1), torch.zeros_like(r)
-
-
-def _maxrl(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    n = r + s
-    return s / (r.clamp(min=1) * n), -r.clamp(max=1) / n
-
-
-def _z_score(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    n = r + s
-    return (s / r.clamp(min=1)).sqrt() / n, -(r / s.clamp(min=1)).sqrt() / n
-
-
-WEIGHTS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    "raw": _raw,
-    "leave_one_out": _leave_one_out,
-    "centered_ranks": _centered_ranks,
-    "success": _success,
-    "maxrl": _maxrl,
-    "z_score": _z_score,
-}
-NEED_TWO = ("leave_one_out", "centered_ranks")
-MIRRORED: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {  # the multiple of mirrored raw
-    ("mirrored", "raw"): torch.ones_like,
-    ("mirrored", "centered_ranks"): lambda n: n / (2 * (n - 1)),
-}
+def _is_linear(shaping: Shaping) -> bool:
+    """Whether weights are a multiple of the fitness, up to a centre: the multiple does not know the hits."""
+    if not has_counts_law(shaping):
+        return False
+    law: CountsLaw = shaping  # type: ignore[assignment]
+    eight = torch.tensor(8.0, dtype=torch.float64)
+    return bool(_difference(law, eight, 1.0).sub(_difference(law, eight, 3.0)).abs() < 1e-12)
 
 
 # Mini-batches

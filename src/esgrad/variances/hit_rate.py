@@ -4,35 +4,29 @@ Rechenberg's success rule (1973) with ½ for ⅕, as p(1−p), the variance of t
 the black box has said already and asks no queries of its own.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from esgrad.facts import Facts
+from esgrad.types import Tensor
+from esgrad.variances import Last
 from esgrad.variances.spread import squared
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WANTED = 0.5
 GAIN = 0.1  # of a step, on log t
 FARTHEST = 100.0  # σ stays between 1/100 and 100 times the spread of the logits: all misses, or noise alone, no farther
 
 
-def variance(level: Tensor, previous: Tensor, hit_rate: Tensor, point: Tensor, progress: float) -> Tensor:
-    """t [R] from that of the step before [R] and the share of its samples that hit [R]; NaN at the first step."""
-    from torch import where
-
+def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -> Tensor:
+    """t [R] from that of the step before [R] and the share of its samples that hit [R]."""
+    if last is None:
+        return level
     spread = squared(point).double().mean(-1).to(point.dtype)  # [R]
-    moved = (previous * (GAIN * (hit_rate - WANTED)).exp()).clamp(spread / FARTHEST**2, spread * FARTHEST**2)
-    return where(hit_rate.isnan(), level, moved)
+    moved = last.variance * (GAIN * (last.mean_fitness - WANTED)).exp()
+    return moved.clamp(spread / FARTHEST**2, spread * FARTHEST**2)
 
 
-def refuses(space: str, exact: str | None, blackbox: str) -> str | None:
+def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
     """Why this rule cannot serve there, or None."""
-    if exact is not None:
-        return f"hit_rate follows the samples' hits, and {exact} draws none"
-    if space == "parameters":
-        return "hit_rate is for noise at the logits; at the parameters t is fixed"
-    if space == "batch":
-        return "hit_rate needs hits and misses, and a batch's fitness is a mean over its examples"
-    return "hit_rate needs a fitness of hits and misses, not −CE" if blackbox == "cross_entropy" else None
+    if not samples:
+        return "hit_rate follows the hits of samples, and none are drawn here"
+    if not per_example:
+        return "hit_rate is for noise at each example's logits; elsewhere t is fixed"
+    return None if facts.binary else f"hit_rate needs a fitness of hits and misses, and {facts.name} is none"

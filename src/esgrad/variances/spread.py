@@ -4,17 +4,14 @@ As the estimate depends on logits/σ alone, this holds the noise at the same pla
 however large the logits become.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from esgrad.facts import Facts
+from esgrad.types import Tensor
+from esgrad.variances import Last
 
 LEAST = 1e-6  # of s²: logits that are all alike have no spread, and t must stay above 0
 
 
-def variance(level: Tensor, previous: Tensor, hit_rate: Tensor, point: Tensor, progress: float) -> Tensor:
+def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -> Tensor:
     """t [R, M] for the level [R], in units of the spread squared, and the logits `point` [R, M, D]."""
     return level[:, None] * squared(point)
 
@@ -24,8 +21,6 @@ def squared(point: Tensor) -> Tensor:
     return point.double().var(-1, correction=0).clamp(min=LEAST).to(point.dtype)
 
 
-def refuses(space: str, exact: str | None, blackbox: str) -> str | None:
+def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
     """Why this rule cannot serve there, or None."""
-    return (
-        None if space == "logits" else f"the spread is that of an example's own logits, and {space} sees none by itself"
-    )
+    return None if per_example else "the spread is that of an example's own logits, and no position here is one's own"

@@ -7,48 +7,72 @@ alike: the cosine is the mean over them of the expected one, and N the smallest 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from esgrad import menu, theory
-from esgrad.theory.binomial import hits
-from esgrad.theory.cosine import DIRECTIONS
-from esgrad.theory.example import Place
-from esgrad.theory.variance import MIRRORED, WEIGHTS
+from esgrad.blackboxes import zero_one
+from esgrad.credits import Credit
+from esgrad.estimator import Estimator
+from esgrad.facts import Facts
+from esgrad.noises import Noise
+from esgrad.shapings import Shaping
+from esgrad.theory import Place
 
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""
 FEW = 1000  # samples, up to which the limit for large N is not relied on
 SCANNED = 8_000  # logits looked at for each t
-OBJECTIVES = {
-    "log p": ("maxrl", "success"),
-    "p": ("raw", "leave_one_out", "centered_ranks"),
-    "arcsin √p": ("z_score",),
-}
-"""What shapings ascend with many samples of 0/1 fitness, in the order in which a price prefers them."""
+PREFERRED = ("log p", "p")
+"""What a price prefers to ascend, where several shapings would do; then come the others by name."""
 
 
 @dataclass(frozen=True)
-class Estimator:
-    """A noise and a shaping on 0/1 fitness; ValueError, naming those that have laws, where one is missing."""
+class Prospect:
+    """A noise, a credit and a shaping on 0/1 fitness; `of` refuses those without laws."""
 
-    noise: str
-    shaping: str
+    noise: Noise
+    credit: Credit
+    shaping: Shaping
 
-    def __post_init__(self) -> None:
-        menu.check("noises", self.noise)
-        menu.check("shapings", self.shaping)
-        if (self.noise, self.shaping) not in (known := with_laws()):
+    @staticmethod
+    def of(noise: str, credit: str, shaping: str) -> "Prospect":
+        """Of these words; ValueError, naming those that have laws, where one is missing."""
+        made = Prospect(menu.load("noises", noise), menu.load("credits", credit), menu.load("shapings", shaping))
+        if not made.has_laws():
             raise ValueError(
-                f"no law is known for {self.noise} × {self.shaping} at the logits; known: "
-                + ", ".join(" × ".join(pair) for pair in known)
+                f"no law is known for {made} at the logits; known: " + ", ".join(str(known) for known in with_laws())
             )
+        return made
+
+    def __str__(self) -> str:
+        credit = "" if menu.name(self.credit) == "noise" else f"{menu.name(self.credit)} × "
+        return f"{menu.name(self.noise)} × {credit}{menu.name(self.shaping)}"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Its names, by menu word."""
+        return {key: menu.name(getattr(self, key)) for key in ("noise", "credit", "shaping")}
+
+    def has_laws(self) -> bool:
+        """Whether variance and cosine are both known."""
+        parts = (self.noise, self.credit, self.shaping)
+        return theory.has_law(*parts) and theory.has_direction(*parts)
 
     @property
     def objective(self) -> str:
-        """What it ascends with many samples, a key of OBJECTIVES; the steps to a target differ between them."""
-        return next(objective for objective, shapings in OBJECTIVES.items() if self.shaping in shapings)
+        """What it ascends with many samples; the steps to a target differ between objectives."""
+        return self.shaping.ASCENDS or menu.name(self.shaping)
+
+    def place(self, logits: Tensor, targets: Tensor, variance: float) -> Place:
+        """The place of logits [B, K] with targets [B]."""
+        return theory.place(self.noise, self.credit, logits, targets, variance)
+
+    def level_place(self, num_logits: int, variance: float) -> Place:
+        """The place of K equal logits."""
+        return theory.level_place(self.noise, self.credit, num_logits, variance)
 
     def allowed(self, num_samples: int, dimension: int) -> int:
         """The smallest N from `num_samples` on that noise and shaping do not refuse."""
@@ -59,8 +83,7 @@ class Estimator:
 
     def refuses(self, num_samples: int, dimension: int) -> str | None:
         """Why N samples are no estimate, or None."""
-        noise, shaping = menu.load("noises", self.noise), menu.load("shapings", self.shaping)
-        return noise.refuses(num_samples, dimension) or shaping.refuses(noise, num_samples)
+        return Estimator(self.noise, self.credit, self.shaping, num_samples).refuses(Facts.of(zero_one), dimension)
 
     def cosine(self, place: Place, num_samples: int) -> float:
         """E cos to the exact gradient, the mean over the examples of a place [...]."""
@@ -68,28 +91,28 @@ class Estimator:
 
     def cosine_each(self, place: Place, num_samples: int) -> Tensor:
         """E cos of each example [...]."""
-        return theory.mean_cosine(self.noise, self.shaping, place, num_samples)
+        return theory.mean_cosine(self.shaping, place, num_samples)
 
     def rms_cosine(self, place: Place, num_samples: int) -> float:
         """√E cos², the mean over the examples under the root."""
-        return math.sqrt(theory.squared_cosine(self.noise, self.shaping, place, num_samples).mean())
+        return math.sqrt(theory.squared_cosine(self.shaping, place, num_samples).mean())
 
     def variance(self, place: Place, num_samples: int) -> Tensor:
         """tr Var g of each example [...], in units of 1/logits²."""
-        return theory.gradient_variance(self.noise, self.shaping, place, num_samples)
+        return theory.gradient_variance(self.shaping, place, num_samples)
 
     def relative_variance(self, place: Place, num_samples: int) -> float:
         """Σ tr Var g / Σ |E g|² over the examples: the noise of an estimate in units of what it estimates.
 
         Infinite where all |E g|² are too small for a float64.
         """
-        mean = float((self.mean_share(place, num_samples).square() * place.log_gradient_square).sum())
+        mean = float((self.mean_share(place, num_samples).square() * place.slope).sum())
         return float(self.variance(place, num_samples).sum()) / mean if mean > 0 else math.inf
 
     def num_samples(self, place: Place, cosine: float) -> int | None:
         """The smallest allowed N with that mean cosine over the examples; None where MOST would not do."""
-        fewest = self.allowed(1, place.num_logits)
-        apart = self.allowed(fewest + 1, place.num_logits) - fewest
+        fewest = self.allowed(1, place.dimension)
+        apart = self.allowed(fewest + 1, place.dimension) - fewest
         guess = _mean_needed(self.long_run_ratio(place), cosine)
         found = first(
             lambda index: self.cosine(place, fewest + apart * index) >= cosine,
@@ -100,32 +123,30 @@ class Estimator:
 
     def num_samples_each(self, place: Place, cosine: float) -> Tensor:
         """N of each example [E] alone, a real number; infinite beyond what the law can tell."""
-        return theory.samples_needed(self.noise, self.shaping, place, cosine, of_mean=True)
+        return theory.samples_needed(self.shaping, place, cosine, of_mean=True)
 
     def long_run_ratio(self, place: Place) -> Tensor:
-        """N tr Var g/|E g|² [...] at large N, where N ≈ c²/(1−c²) times this, by the kind of direction; may be inf."""
-        kind, square = DIRECTIONS[self.noise, self.shaping], place.gradient_square
-        if kind == "hits":
-            variance = theory.gradient_variance("independent", "raw", place, 1)
-        elif kind == "centred":
-            variance = theory.baseline_variance(place, place.probability, 1)
-        else:
-            variance = 2 * theory.gradient_variance("mirrored", "raw", place, 2)
-        return (variance / square).nan_to_num(torch.inf, torch.inf)
+        """N tr Var g/|E g|² [...] at large N, where N ≈ c²/(1−c²) times this; may be inf."""
+        p, known = place.probability, place.hit_variance
+        if getattr(self.shaping, "WEIGHS_MISSES", False) and place.trials == 1:  # a centre is then p
+            return (theory.baseline_variance(place, p, 1) / (p * p * place.slope)).nan_to_num(torch.inf, torch.inf)
+        ratio = (known + place.miss * place.slope) / (p * place.slope) / place.trials
+        return ratio.nan_to_num(torch.inf, torch.inf)
 
     def mean_share(self, place: Place, num_samples: int) -> Tensor:
-        """What ∇log p is multiplied by in the mean of the estimate, [...]: E[r w₁ − (N−r) w₀ p/(1−p)]."""
-        if self.noise == "mirrored":
-            count = torch.tensor(float(num_samples), dtype=torch.float64)
-            return place.probability * MIRRORED[self.noise, self.shaping](count)
-        hit, missed, weight = hits(place.log_probability, place.miss, num_samples)
-        of_hit, of_miss = WEIGHTS[self.shaping](hit, missed)
-        return (weight * (hit * of_hit - missed * of_miss * place.odds)).sum(0)
+        """What the gradient of a place is multiplied by in the mean of the estimate, [...]."""
+        return theory.mean_share(self.shaping, place, num_samples)
 
 
-def with_laws() -> list[tuple[str, str]]:
-    """The pairs of noise and shaping with a law for both the variance and the cosine."""
-    return [pair for pair in DIRECTIONS if theory.has_law(*pair)]
+def with_laws() -> list[Prospect]:
+    """All that have laws for both the variance and the cosine, the lecture's noise and credit first."""
+    menus = (menu.names("noises"), menu.names("credits"), menu.names("shapings"))
+    loaded = [
+        [menu.load(folder, name) for name in names]
+        for folder, names in zip(("noises", "credits", "shapings"), menus, strict=True)
+    ]
+    found = [made for made in (Prospect(*parts) for parts in product(*loaded)) if made.has_laws()]
+    return sorted(found, key=lambda made: (made.words["credit"] != "noise", made.words["noise"] != "independent"))
 
 
 def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:
@@ -145,7 +166,7 @@ def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:
     return high
 
 
-def scan(logits: Tensor, targets: Tensor, own: float) -> list[tuple[float, Place]]:
+def scan(of: Prospect, logits: Tensor, targets: Tensor, own: float) -> list[tuple[float, Place]]:
     """Logits [B, K] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
 
     The first is `own`, the t at hand.
@@ -158,7 +179,7 @@ def scan(logits: Tensor, targets: Tensor, own: float) -> list[tuple[float, Place
         return []
     some = drawn(len(logits), max(8, SCANNED // logits.shape[1]))
     tried = [float(f"{spread * 10 ** (quarter / 4):.2g}") for quarter in range(-8, 13)]
-    return [(variance, theory.place(logits[some], targets[some], variance)) for variance in (own, *tried)]
+    return [(variance, of.place(logits[some], targets[some], variance)) for variance in (own, *tried)]
 
 
 def drawn(count: int, most: int) -> Tensor:
@@ -166,7 +187,7 @@ def drawn(count: int, most: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
-def best_variance(of: Estimator, scanned: list[tuple[float, Place]], cosine: float) -> float:
+def best_variance(of: Prospect, scanned: list[tuple[float, Place]], cosine: float) -> float:
     """The t of a scan at which fewest samples give that mean cosine to the t's own exact gradient.
 
     The law's limit for large N tells, and where it says few samples the law itself.
