@@ -12,9 +12,9 @@ from torch import Tensor
 
 from esgrad import menu, theory
 from esgrad.credits import Credit
-from esgrad.estimator import Estimator
 from esgrad.fitness import PerExample
 from esgrad.key import Key
+from esgrad.measurement.sampler import Sampler
 from esgrad.noises import Noise
 from esgrad.quadrature import log_probability_and_gradient
 from esgrad.shapings import Shaping, has_counts_law
@@ -176,9 +176,9 @@ def drawn(case: Case) -> dict[Words, Tensor]:
     point, key = case.logits.expand(1, case.copies, -1).contiguous(), Key([7], Role.NOISE, 1)
     fitness = PerExample(ZERO_ONE, torch.zeros(1, case.copies, dtype=torch.long))
     for pair in sorted({words[:2] for words in DIRECTED if _is_known(case, words)}):
-        estimators = {each: Estimator.of(*each, case.num_samples) for each in DIRECTED if each[:2] == pair}
-        asked = next(iter(estimators.values())).ask(fitness, point, torch.tensor([case.sigma**2]), key)
-        found |= {each: estimator.shaped(asked)[0].double() for each, estimator in estimators.items()}
+        sampler = Sampler.of(*pair, [words[2] for words in DIRECTED if words[:2] == pair])
+        estimates = sampler.estimates(case.num_samples, fitness, point, torch.tensor([case.sigma**2]), key)
+        found |= {(*pair, shaping): each[0].double() for shaping, each in estimates.items()}
     return found
 
 

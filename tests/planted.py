@@ -34,6 +34,7 @@ class Method(NamedTuple):
     loses_a_class: float = 0.0
     variance: str = "fixed"
     relative: str = ""
+    credit: str = "noise"
 
 
 METHODS = {
@@ -48,6 +49,7 @@ METHODS = {
     "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, variance="annealed", relative="maxrl"),
     "mirrored": Method("logits", "mirrored", "raw", 55, 25, 0.95, 0.2),
     "openai_es": Method("parameters", "mirrored", "centered_ranks", 250, 80, 0.9),
+    "success_class": Method("logits", "gumbel", "success", 32, 5, 0.965, credit="class"),
 }
 BLACKBOXES = {"backprop": "cross_entropy", "openai_es": ["cross_entropy", "zero_one"]}  # of others: zero_one
 VARIANCES = {"openai_es": 0.001}  # of others: 1
@@ -55,7 +57,7 @@ EXACT = ("backprop", "smoothed", "log_smoothed")
 SECTIONS: dict[str, dict] = {
     "headline": {
         "dataset": "digits",
-        "methods": [method for method in METHODS if METHODS[method].variance == "fixed"],
+        "methods": [name for name, it in METHODS.items() if (it.variance, it.credit) == ("fixed", "noise")],
         "num_samples": [1, 10, 100],
         "batch_size": 32,
     },
@@ -68,7 +70,7 @@ SECTIONS: dict[str, dict] = {
     },
     "logit_dim": {
         "dataset": "digits",
-        "methods": ["backprop", "lecture", "maxrl"],
+        "methods": ["backprop", "lecture", "maxrl", "success_class"],
         "logit_dim": [10, 100, 1000],
         "num_samples": [10, 100],
         "batch_size": 32,
@@ -180,7 +182,7 @@ def _run(cell: dict, seed: int, rate: float, worse: float = 0.0, budget: float =
         "control": "",
         "space": method.space,
         "noise": method.noise,
-        "credit": "noise" if method.noise else "",
+        "credit": method.credit if method.noise else "",
         "shaping": method.shaping,
         "variance": method.variance,
         "optimizer": "adam",
@@ -316,7 +318,8 @@ def _samples_needed() -> pd.DataFrame:
     for (stage, slope), level in product(SLOPES.items(), ("example", "batch")):
         images = IMAGES[stage] * np.array([1.2, -0.3, -1.1, 0.2])  # of standard deviation 1, half of them above 0
         shapings = {"raw": 2.0, "leave_one_out": 1.0} | ({"maxrl": 1.5} if level == "batch" else {})
-        for (shaping, factor), logit_dim in product(shapings.items(), (10, 100, 1000)):
+        by_class = {"success": 0.5} if stage == "level" and level == "example" else {}
+        for (shaping, factor), logit_dim in product((shapings | by_class).items(), (10, 100, 1000)):
             for example in range(4 if level == "example" or stage != "level" else 0):
                 law = factor * (1.0 if level == "example" else 0.2) * logit_dim**slope * np.exp(images[example])
                 scale = law * np.exp(0.1 * rng.normal())
@@ -330,8 +333,8 @@ def _samples_needed() -> pd.DataFrame:
                     "batch_size": 32 if level == "batch" else pd.NA,
                     "noise_variance": 1.0,
                     "space": "logits",
-                    "noise": "independent",
-                    "credit": "noise",
+                    "noise": "gumbel" if shaping in by_class else "independent",
+                    "credit": "class" if shaping in by_class else "noise",
                     "shaping": shaping,
                     "example": example,
                     "probability": 1 / logit_dim,

@@ -56,7 +56,7 @@ def job(**changes: Any) -> Job:
         "max_queries": None,
         "learning_rates": (0.01, 0.03, 0.1),
         "num_tuning_seeds": 2,
-        "tuning_fraction": 0.3,
+        "variance_candidates": (),
         "max_widenings": 2,
         "evaluations_per_decade": 10,
         "draws_per_cell": 1e12,

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -249,9 +250,11 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def _numbers(figure: Figure) -> np.ndarray:
-    """All coordinates of lines, [numbers]."""
+    """All coordinates of lines and of scattered points, [numbers]."""
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     data = [np.asarray(part, dtype=float) for line in lines for part in (line.get_xdata(), line.get_ydata())]
+    points = [each for axes in figure.axes for each in axes.collections if isinstance(each, PathCollection)]
+    data += [np.asarray(each.get_offsets(), dtype=float).ravel() for each in points]
     return np.concatenate([np.atleast_1d(part) for part in data] or [np.array([])])
 
 

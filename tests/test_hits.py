@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from esgrad import menu, streams
-from esgrad.estimator import Estimator
-from esgrad.fitness import PerExample
+from esgrad.blackboxes import zero_one
+from esgrad.credits.noise import Asked, Tally
+from esgrad.fitness import PerExample, Points
 from esgrad.kernels import hits
+from esgrad.kernels.weighted_sum import LANES
 from esgrad.key import Key
 from esgrad.streams import Role
 
@@ -25,19 +27,20 @@ def task(num_logits: int, sigma: float, offset: float) -> tuple[Tensor, Tensor, 
     return logits, targets, torch.full((POSITIONS,), sigma**2).sqrt()
 
 
-def dense(logits: Tensor, targets: Tensor, sigma: float, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Fitness [N, B] and normals [N, B, K] as every estimate has them."""
-    estimator = Estimator.of("independent", "noise", "raw", num_samples)
-    judge = PerExample(menu.load("blackboxes", "zero_one"), targets[None])
-    asked = estimator.ask(judge, logits[None], torch.tensor([sigma**2]), Key([SEED], Role.QUALITY, STEP))
-    return asked.fitness[0], streams.normals([SEED], Role.QUALITY, STEP, 0, num_samples, *logits.shape)[0]
+def dense(logits: Tensor, targets: Tensor, sigma: float, num_samples: int) -> tuple[Tensor, Tally]:
+    """Fitness [N, B] as every estimate has it, and the tally of all samples."""
+    noise, judge = menu.load("noises", "independent"), PerExample(zero_one, targets[None])
+    at = judge, logits[None], torch.tensor([sigma**2]), Key([SEED], Role.QUALITY, STEP)
+    tally = Tally(noise, *at, True)
+    tally.grow(num_samples)
+    return Asked(noise, num_samples, *at).fitness[0], tally
 
 
 def added(at: tuple[Tensor, Tensor, Tensor], start: int, stop: int, whole: bool, draws: int = 1, active: Tensor = ALL):
-    """Sums [D, B, K], counts [D, B], totals [D, B, K] or None, and the numbers drawn."""
-    sums = torch.zeros(draws, *at[0].shape, dtype=torch.float64)
-    counts, totals = torch.zeros(draws, POSITIONS, dtype=torch.int64), torch.zeros_like(sums) if whole else None
-    drawn = hits.add(sums, counts, totals, *at, active, SEED, Role.QUALITY, STEP, start, stop)
+    """Lanes of sums [D, B, LANES, K], counts [D, B], lanes of totals or None, and the numbers drawn."""
+    sums = torch.zeros(draws, POSITIONS, LANES, at[0].shape[1])
+    counts, totals = torch.zeros(draws, POSITIONS, dtype=torch.float64), torch.zeros_like(sums) if whole else None
+    drawn = hits.add(sums, counts, totals, *at, active, range(SEED, SEED + draws), Role.QUALITY, STEP, start, stop)
     return sums, counts, totals, drawn
 
 
@@ -46,17 +49,16 @@ def added(at: tuple[Tensor, Tensor, Tensor], start: int, stop: int, whole: bool,
 @pytest.mark.parametrize("num_logits", [2, 3, 4, 7, 10, 13, 100, 1000])
 def test_the_hits_are_those_of_the_dense_path_sample_by_sample(num_logits: int, sigma: float, offset: float) -> None:
     at, num_samples = task(num_logits, sigma, offset), 60
-    fitness, normals = dense(*at[:2], sigma, num_samples)
+    fitness, tally = dense(*at[:2], sigma, num_samples)
     assert 0 < fitness.mean() < 1
     for whole in (False, True):
         for n in range(num_samples):
             _, counts, _, _ = added(at, n, n + 1, whole)
             assert (counts[0] == fitness[n]).all()
         sums, counts, totals, _ = added(at, 0, num_samples, whole)
-        torch.testing.assert_close(sums[0], (fitness[:, :, None] * normals).double().sum(0), rtol=1e-12, atol=1e-12)
-        assert (counts[0] == fitness.sum(0)).all()
-        if totals is not None:
-            torch.testing.assert_close(totals[0], normals.double().sum(0), rtol=1e-12, atol=1e-12)
+        assert torch.equal(sums[0], tally.hit_sum[0, 0])
+        assert torch.equal(counts[0], tally.hits[0])
+        assert totals is None or torch.equal(totals[0], tally.whole_sum[0, 0])
 
 
 def test_the_first_of_equals_wins_as_in_argmax() -> None:
@@ -67,15 +69,16 @@ def test_the_first_of_equals_wins_as_in_argmax() -> None:
         assert counts.tolist() == [[50, 0, 0, 0, 0]]
 
 
-def test_a_product_and_a_sum_are_rounded_once_as_in_addcmul() -> None:
-    """Two competitors a float apart under plain rounding: l = 1, σ = 1 + 2⁻¹², thousands of normals."""
+def test_a_product_and_a_sum_are_each_rounded_as_they_are_in_points() -> None:
+    """l = 1, σ = 1 + 2⁻¹²: of thousands of normals some tell a fused operation from two."""
     normal = streams.normals([0], Role.QUALITY, 3, 0, 1, 1, 40_000)[0, 0, 0]
     logit, sigma = torch.tensor(1.0), torch.tensor(1 + 2.0**-12)
     fused = torch.addcmul(logit.expand(40_000), sigma, normal)
     plain = logit + sigma * normal
     assert (fused != plain).any()
     ours = [float(hits._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
-    assert ours == fused.tolist()
+    points = Points(logit.expand(1, 1, 40_000), sigma.view(1, 1), normal.view(1, 1, 1, -1))
+    assert ours == plain.tolist() == points.tensor().flatten().tolist()
 
 
 def test_parts_draws_and_inactive_positions_change_nothing() -> None:
@@ -83,7 +86,7 @@ def test_parts_draws_and_inactive_positions_change_nothing() -> None:
     for whole in (False, True):
         sums, counts, totals, drawn = added(at, 0, 700, whole, draws=2)
         part, some = [added(at, *ends, whole, draws=2) for ends in ((0, 1), (1, 300), (300, 700))], ALL.clone()
-        torch.testing.assert_close(sum(each[0] for each in part), sums, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(sum(each[0] for each in part), sums, rtol=1e-5, atol=1e-4)
         assert (sum(each[1] for each in part) == counts).all()
         some[[1, 3]] = False
         fewer = added(at, 0, 700, whole, draws=2, active=some)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from esgrad import config, records, training
+from esgrad import config, records, worker
 from esgrad.measurement import noise_scale
 from esgrad.suite import FIRST_TUNING_SEED
 from tests import running
@@ -180,7 +180,7 @@ def test_an_experiments_own_rates_replace_those_of_tuning_and_a_single_one_is_no
     assert (job([0.1, 0.2]).learning_rates, job([0.1, 0.2]).num_tuning_seeds) == ((0.1, 0.2), 4)
     alone = replace(job(0.1), num_seeds=1)
     assert alone.tuning_seeds == []
-    cell = training.train_cell(alone, digits, None, [None], "cpu", lambda steps: None)
+    cell = worker.train_cell(alone, digits, None, [None], "cpu", lambda steps: None)
     assert cell.tuning == []
     assert {row["learning_rate"] for row in cell.records} == {0.1}
     assert records.frame(alone, cell.tuning).empty

@@ -80,7 +80,7 @@ def job(method: str, **changes) -> Job:
         "max_queries": None,
         "learning_rates": (0.01,),
         "num_tuning_seeds": 1,
-        "tuning_fraction": 0.3,
+        "variance_candidates": (),
         "max_widenings": 1,
         "evaluations_per_decade": 10,
         "draws_per_cell": 1e12,
@@ -137,7 +137,6 @@ def test_the_quadrature_is_a_source_of_exact_smoothing(exact: str) -> None:
     """Else an edit of quadrature.py would leave these records as they are."""
     assert "quadrature.py" in names(sources.of_job(job(exact)))
     assert "quadrature.py" not in names(sources.of_job(job("backprop")))
-    assert "quadrature.py" not in names(sources.of_job(job("lecture", noise="gumbel")))
 
 
 def test_a_control_and_a_rule_are_sources_with_all_that_they_stand_on() -> None:

@@ -53,9 +53,9 @@ COLUMNS = {
     "how_many_samples": "space noise credit shaping logit_dim num_samples cosine num_samples_half "
     "num_samples_nine_tenths",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
-    "samples_needed": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim "
+    "samples_needed": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim "
     "num_observations censored estimate low high coverage predicted law ratio_to_law ratio_low ratio_high",
-    "exponents": "dataset model stage level batch_size noise_variance space noise shaping cosine logit_dim_low "
+    "exponents": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim_low "
     "logit_dim_high num_dims num_observations censored_share exponent low high law law_of_hits last_exponent last_low "
     "last_high last_law reason",
     "ladder": _CELL + "stands_on control change target target_accuracy num_seeds hits censored steps steps_low "

@@ -89,12 +89,25 @@ def test_where_hits_are_rare_their_means_have_ten_digits(mean: float, num_sample
 # The variance laws
 
 
+QUADRATURE_TWICE = ("independent", "class")  # of every class, to the 1e-6 that esgrad.quadrature promises
+
+
+def rarely(words: Words, case: Case, law: torch.Tensor) -> torch.Tensor:
+    """What draws that miss a rare event may lack of a variance: credited with the class an estimate is the gradient
+    unless no sample hits, so that a few thousand draws may all be alike. Five standard errors of such a mixture."""
+    if not modules(words)[1].OF_CLASSES:
+        return torch.zeros(())
+    longest = drawn(case)[words].square().sum(-1).max().clamp(min=law / case.copies)
+    return 5 * (law * longest / case.copies).sqrt()
+
+
 @EACH_CASE
 def test_estimates_have_the_variance_of_their_law(case: Case) -> None:
     for words, estimates in drawn(case).items():
         if words in LAWFUL:
             squares = (estimates - estimates.mean(0)).square().sum(-1) * len(estimates) / (len(estimates) - 1)
-            assert_mean(squares, gradient_variance(modules(words)[2], case.place(words), case.num_samples))
+            law = gradient_variance(modules(words)[2], case.place(words), case.num_samples)
+            assert_mean(squares, law, rarely(words, case, law))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.num_logits <= 10], ids=str)
@@ -104,8 +117,9 @@ def test_estimates_have_the_mean_and_the_covariance_of_their_law(case: Case) -> 
             away = estimates - estimates.mean(0)
             at = moments(words, case.logits, TARGET, case.sigma**2)
             mean, law = mean_and_covariance(modules(words)[2], at, case.num_samples)
-            assert_mean(estimates, mean)
-            assert_mean(away[:, :, None] * away[:, None], law)
+            allowed = rarely(words, case, law.diagonal().sum())
+            assert_mean(estimates, mean, allowed.sqrt())
+            assert_mean(away[:, :, None] * away[:, None], law, allowed)
 
 
 @pytest.mark.parametrize("shaping", COUNTED)
@@ -166,7 +180,7 @@ def test_the_laws_are_what_the_formulas_say(words: Words, sigma: float) -> None:
         got = gradient_variance(modules(words)[2], place(logits, targets, sigma**2, words), n)
         at = known(logits, targets, sigma**2, words)
         one = [written_out(words, at.map(lambda field, e=e: field[e]), n) for e in range(4)]
-        assert got.tolist() == pytest.approx(one, rel=1e-8)
+        assert got.tolist() == pytest.approx(one, rel=1e-5 if words[:2] == QUADRATURE_TWICE else 1e-8)
 
 
 @TWO_SIGMAS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esgrad import training
+from esgrad import tuning, worker
 from esgrad.data import Data
 from esgrad.job import Job
 from tests.running import SAMPLES, Rows, job, kind
@@ -48,9 +48,10 @@ class Planted:
 def tuned(monkeypatch: pytest.MonkeyPatch, digits: Data) -> Callable:
     def call(score: Callable, variances: tuple = (1.0,), **changes: Any) -> tuple[list[float], Planted, Rows]:
         planted = Planted(score)
-        monkeypatch.setattr(training, "train", planted)
-        rates, rows = training.tune(job(**changes), digits, SAMPLES, variances, "cpu", lambda steps: None)
-        return rates, planted, rows
+        monkeypatch.setattr(tuning, "train", planted)
+        chosen, rows = tuning.tune(job(**changes), digits, SAMPLES, variances, "cpu", lambda steps: None)
+        assert [t for t, _ in chosen] == list(variances) or changes.get("variance_candidates")
+        return [rate for _, rate in chosen], planted, rows
 
     return call
 
@@ -164,15 +165,43 @@ def test_a_single_candidate_is_not_widened(tuned: Callable) -> None:
     assert len(planted.calls) == 1
 
 
-def test_tuning_runs_are_shorter_and_of_other_seeds(tuned: Callable) -> None:
+def test_tuning_runs_are_as_long_as_the_reported_ones_and_of_other_seeds(tuned: Callable) -> None:
     _, planted, rows = tuned(peak(0.03), max_steps=11)
-    assert [(seeds, steps) for _, seeds, steps in planted.calls] == [([1000, 1001], 4)]  # ⌈.3 · 11⌉
+    assert [(seeds, steps) for _, seeds, steps in planted.calls] == [([1000, 1001], 11)]
     assert {row["seed"] for row in rows}.isdisjoint(job().seeds)
 
 
+def ridge(best_t: float, best_rate: float) -> Callable[..., float]:
+    return lambda t, rate, seed: 1 - abs(math.log10(t / best_t)) / 10 - abs(math.log10(rate / best_rate)) / 10
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen", "tried"),
+    [
+        (0.1, (0.1, 0.03), 1),
+        (10.0, (10.0, 0.03), 3),  # 1.0 was the last candidate: 10, then 100 are tried, at every rate
+        (1e-4, (0.001, 0.03), 2),
+    ],
+)
+def test_sigma_is_tuned_with_the_rate_and_its_grid_widens_too(
+    best: float, chosen: tuple, tried: int, monkeypatch: pytest.MonkeyPatch, digits: Data
+) -> None:
+    planted = Planted(ridge(best, 0.03) if best > 1e-3 else ridge(1e-3, 0.03))
+    monkeypatch.setattr(tuning, "train", planted)
+    of = job(noise_variance=(None,), variance_candidates=(0.001, 0.01, 0.1, 1.0), learning_rates=(0.01, 0.03, 0.1))
+    found, rows = tuning.tune(of, digits, SAMPLES, [None], "cpu", lambda steps: None)
+    assert found == [chosen]
+    assert len(planted.calls) == tried
+    assert len(planted.calls[0][0]) == 12
+    for groups, *_ in planted.calls[1:]:
+        assert sorted(rate for _, rate in groups) == [0.01, 0.03, 0.1]
+        assert len({t for t, _ in groups}) == 1
+    assert len(rows) == (12 + 3 * (tried - 1)) * 2 * 2
+
+
 def test_a_cell_is_trained_at_the_rates_that_tuning_chose(digits: Data) -> None:
-    of = job(learning_rates=(0.001, 0.05), num_tuning_seeds=1, tuning_fraction=1.0, max_widenings=0)
-    cell = training.train_cell(of, digits, SAMPLES, [0.04, 1.0], "cpu", lambda steps: None)
+    of = job(learning_rates=(0.001, 0.05), num_tuning_seeds=1, max_widenings=0)
+    cell = worker.train_cell(of, digits, SAMPLES, [0.04, 1.0], "cpu", lambda steps: None)
     chosen = {(row["noise_variance"], row["learning_rate"]) for row in cell.records}
     assert chosen == {(0.04, 0.05), (1.0, 0.05)}
     assert {row["seed"] for row in cell.records} == {0, 1}
@@ -180,13 +209,23 @@ def test_a_cell_is_trained_at_the_rates_that_tuning_chose(digits: Data) -> None:
     assert {row["step"] for row in cell.tuning} == {0, 10}
 
 
+def test_a_cell_whose_sigma_is_tuned_is_trained_at_one_of_the_candidates(digits: Data) -> None:
+    of = kind(
+        "parameters", noise_variance=(None,), variance_candidates=(1e-4, 1e-2), learning_rates=(0.01,), max_steps=3
+    )
+    cell = worker.train_cell(of, digits, SAMPLES, [None], "cpu", lambda steps: None)
+    (chosen,) = {row["noise_variance"] for row in cell.records}
+    assert chosen in {row["noise_variance"] for row in cell.tuning} >= {1e-4, 1e-2}
+    assert {row["sigma"] for row in cell.records if row["step"] > 0} == {float(f"{math.sqrt(chosen):.4g}")}
+
+
 @pytest.mark.parametrize("name", ["independent", "parameters"])
 def test_a_cell_s_runs_end_with_the_step_that_reaches_its_queries(name: str, digits: Data) -> None:
     """640 queries are two steps and a half of 8 · 32."""
     of = kind(name, max_queries=640, learning_rates=(0.01,), num_tuning_seeds=1, max_steps=10)
-    cell = training.train_cell(of, digits, SAMPLES, [0.04], "cpu", lambda steps: None)
+    cell = worker.train_cell(of, digits, SAMPLES, [0.04], "cpu", lambda steps: None)
     for seed in (0, 1):
         last = [row for row in cell.records if row["seed"] == seed][-1]
         assert (last["step"], last["queries"]) == (3, 768)
         assert last["test_accuracy"] > 0
-    assert max(row["step"] for row in cell.tuning) == 1, "⌈.3 · 3⌉"
+    assert max(row["step"] for row in cell.tuning) == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, data, records, training, worker
+from esgrad import config, data, records, worker
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ def smoke_job(**experiment):
 @pytest.fixture
 def counted(monkeypatch):
     """The N that were trained, and one of them that can be made to fail."""
-    trained, failing, train_cell = [], set(), training.train_cell
+    trained, failing, train_cell = [], set(), worker.train_cell
 
     def spy(job, images, num_samples, *rest):
         trained.append(num_samples)

@@ -174,8 +174,8 @@ def test_a_cell_that_fails_leaves_the_others_and_what_can_be_drawn_is_drawn(fini
     shutil.copytree(finished.folder / "results", broken.folder / "results")
     broken.append(
         "src/esgrad/shapings/raw.py",
-        "\n\n_whole = weights\n\n\ndef weights(fitness):\n"
-        "    if fitness.shape[1] == 10:\n        raise MemoryError('planted')\n    return _whole(fitness)\n",
+        "\n\n_whole = weights\n\n\ndef weights(fitness, norms):\n"
+        "    if fitness.shape[1] == 10:\n        raise MemoryError('planted')\n    return _whole(fitness, norms)\n",
     )
     shutil.rmtree(broken.folder / "results/smoke/runs")
     said = broken.snakemake(*SMOKE)

@@ -50,6 +50,10 @@ def validated(config: Any) -> dict[str, Any]:
         if name not in config["experiments"]:
             raise menu.unknown("experiment in noise_scale", name, config["experiments"])
         methods = [config["methods"][method] for method in listed(config["experiments"][name]["methods"])]
+        if any(job.variance_candidates for job in _experiment_jobs(name, config)):
+            raise ValueError(
+                f"noise_scale.experiments: {name} tunes t, and is asked about at one: noise_variance names it"
+            )
         if not any(method.get("exact") == "backprop" for method in methods):
             raise ValueError(f"noise_scale.experiments: {name} has no backprop, whose networks are asked: add it there")
     return config
@@ -101,9 +105,7 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
         arm = climbed.exact if isinstance(climbed, ExactMethod) else None
         for blackbox in listed(experiment.get("blackbox", spec.get("blackbox", arm.BLACKBOX if arm else "zero_one"))):
             _, classes = menu.load("blackboxes", blackbox).readings(describe(dataset)["num_classes"])
-            variances = listed(experiment.get("noise_variance", spec.get("noise_variance", 1)))
-            if arm and not arm.USES_VARIANCE:
-                variances = [None]
+            variances, candidates = _variances(experiment, spec, climbed, tuning)
             for logit_dim, batch_size in product(
                 listed(experiment.get("logit_dim", classes)), listed(experiment["batch_size"])
             ):
@@ -134,11 +136,23 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     max_queries=experiment.get("max_queries"),
                     learning_rates=tuple(rates),
                     num_tuning_seeds=tuning["num_seeds"] if len(rates) > 1 or not own_rates else 0,
-                    tuning_fraction=tuning["fraction"],
+                    variance_candidates=tuple(map(float, candidates)),
                     max_widenings=tuning["max_widenings"],
                     evaluations_per_decade=config["evaluations_per_decade"],
                     draws_per_cell=config["draws_per_cell"],
                 )
+
+
+def _variances(
+    experiment: dict[str, Any], spec: dict[str, Any], climbed: Method, tuning: dict[str, Any]
+) -> tuple[list[float | None], list[float]]:
+    """The values of t, and the candidates where it is tuned: at the parameters, unless somebody names it."""
+    if isinstance(climbed, ExactMethod) and not climbed.exact.USES_VARIANCE:
+        return [None], []
+    named = experiment.get("noise_variance", spec.get("noise_variance"))
+    if named is None and not isinstance(climbed, ExactMethod) and not climbed.space.TAKES_LOGITS:
+        return [None], listed(tuning["parameter_variances"])
+    return listed(1 if named is None else named), []
 
 
 def _check_method(name: str, method: dict[str, Any], methods: dict[str, Any]) -> None:
@@ -172,7 +186,7 @@ def _check_relative(name: str, method: dict[str, Any], methods: dict[str, Any]) 
     apart = {"relative", *(("control",) if "control" in method else ("variance", "noise_variance"))}
     other = methods[relative]
     for key in sorted({*method, *other} - apart):
-        own, theirs = ({**LECTURE, **each}.get(key) for each in (method, other))
+        own, theirs = ({**LECTURE, "blackbox": "zero_one", **each}.get(key) for each in (method, other))
         if own != theirs:
             raise ValueError(
                 f"methods.{name} is {relative} but for its {' and '.join(sorted(apart - {'relative'}))}, and yet its "

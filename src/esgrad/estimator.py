@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from esgrad import menu
-from esgrad.credits import Asked, Credit
+from esgrad.credits import Asked, Credit, Tally
 from esgrad.facts import Facts
 from esgrad.key import Key
 from esgrad.noises import Noise
-from esgrad.shapings import Shaping
+from esgrad.shapings import CountsLaw, Shaping, has_counts_law
 from esgrad.types import Tensor
 
 
@@ -28,6 +28,16 @@ class Estimate(NamedTuple):
     """The mean over the samples and positions, [R]; NaN where none were drawn."""
     queries: int
     """Examples judged for each run."""
+
+
+def of_tally(law: CountsLaw, tally: Tally, num_samples: int) -> Tensor:
+    """The gradient [R, M, D] that a law of counts makes of N samples."""
+    return tally.total(*law.of_counts(tally.hits, num_samples - tally.hits))
+
+
+def of_asked(shaping: Shaping, asked: Asked) -> Tensor:
+    """The gradient [R, M, D] that a shaping makes of what was said of each sample."""
+    return asked.total(shaping.weights(asked.fitness, asked.norms))
 
 
 @dataclass(frozen=True)
@@ -57,17 +67,15 @@ class Estimator:
         Returns:
             The estimate [R, M, D] with its price. Chunks, the rest of the stack and the device change no bit of it.
         """
-        asked = self.ask(fitness, point, variance, key)
         queries = self.num_samples * fitness.examples
-        return Estimate(self.shaped(asked), asked.fitness.mean((1, 2)), queries)
-
-    def ask(self, fitness: Any, point: Tensor, variance: Tensor, key: Key) -> Asked:
-        """Ask about N samples; arguments as `gradient`."""
-        return self.credit.ask(self.noise, self.num_samples, fitness, point, variance, key)
-
-    def shaped(self, asked: Asked) -> Tensor:
-        """The gradient [R, M, D] that this shaping makes of what was said."""
-        return asked.total(self.shaping.weights(asked.fitness, asked.norms))
+        if fitness.facts.binary and has_counts_law(self.shaping):
+            law: CountsLaw = self.shaping  # type: ignore[assignment]
+            tally = self.credit.tally(self.noise, fitness, point, variance, key, law.WEIGHS_MISSES)
+            tally.grow(self.num_samples)
+            share = tally.hits.mean(1) / self.num_samples
+            return Estimate(of_tally(law, tally, self.num_samples), share.to(point.dtype), queries)
+        asked = self.credit.ask(self.noise, self.num_samples, fitness, point, variance, key)
+        return Estimate(of_asked(self.shaping, asked), asked.fitness.mean((1, 2)), queries)
 
     def expects(self, logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor | None:
         """The exact mean [R, B, K] for isequal(argmax, y) at logits [R, B, K], or None: a shaped objective."""

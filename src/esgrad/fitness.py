@@ -21,7 +21,8 @@ class Points(NamedTuple):
         """The points, [R, n, M, D]."""
         seeds = len(self.directions)
         centre, sigma = self.centre.unflatten(0, (seeds, -1)), self.sigma.unflatten(0, (seeds, -1))
-        return torch.addcmul(centre[:, :, None], sigma[:, :, None, :, None], self.directions[:, None]).flatten(0, 1)
+        noise = sigma[:, :, None, :, None] * self.directions[:, None]  # rounded, and so is the sum: no fused operation
+        return noise.add_(centre[:, :, None]).flatten(0, 1)
 
 
 class Fitness(Protocol):

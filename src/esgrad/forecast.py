@@ -1,7 +1,6 @@
 """What a run will do, said before it starts: cells, runs, jobs, what is skipped and why, how long it takes."""
 
 from collections import Counter
-from math import ceil
 from typing import Any
 
 from esgrad import config as configuration
@@ -41,12 +40,13 @@ def core_seconds(job: Job) -> float:
     weights = job.task.num_parameters * job.task.readings
     for num_samples in job.num_samples:
         variances = sum(n == num_samples and reason is None for n, _, reason in job.cells())
-        steps, tuning = job.steps(num_samples), ceil(job.tuning_fraction * job.steps(num_samples))
-        run_steps = variances * (len(job.seeds) * steps + len(job.learning_rates) * job.num_tuning_seeds * tuning)
+        steps = job.steps(num_samples)
+        tried = len(job.learning_rates) * max(1, len(job.variance_candidates)) * job.num_tuning_seeds
+        run_steps = variances * steps * (len(job.seeds) + tried)
         drawn = job.gradient.draws(job.task, num_samples)
         forwards = job.gradient.costs(job.batch_size, num_samples).forwards
         seconds += run_steps * (SECONDS_PER_NUMBER * drawn + SECONDS_PER_WEIGHT * forwards * weights)
         if variances:  # runs of a stack share a step's overhead, those of a seed its noise
-            draws = drawn * (len(job.seeds) * steps + job.num_tuning_seeds * tuning)
-            seconds += SECONDS_PER_STEP * (steps + tuning) + SECONDS_PER_DRAW * draws
+            draws = drawn * steps * (len(job.seeds) + job.num_tuning_seeds)
+            seconds += 2 * SECONDS_PER_STEP * steps + SECONDS_PER_DRAW * draws
     return seconds

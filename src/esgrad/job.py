@@ -50,7 +50,7 @@ class Job:
     max_queries: int | None
     learning_rates: tuple[float, ...]
     num_tuning_seeds: int
-    tuning_fraction: float
+    variance_candidates: tuple[float, ...]
     max_widenings: int
     evaluations_per_decade: int
     draws_per_cell: float

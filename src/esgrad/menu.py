@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent
-LIBRARIES = {"kernels", "measurement", "planning", "statistics", "theory"}  # folders of parts that work together
+LIBRARIES = {
+    "categorical",
+    "kernels",
+    "measurement",
+    "planning",
+    "statistics",
+    "theory",
+}  # folders of parts that work together
 
 
 def names(menu: str) -> list[str]:

@@ -26,6 +26,8 @@ class Role(IntEnum):
     BATCHES = 1
     NOISE = 2
     QUALITY = 3
+    CLASSES = 16
+    """Added to a role: the classes drawn for it, whose numbers are none of its noise's."""
 
 
 def normals(

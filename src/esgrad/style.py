@@ -37,7 +37,26 @@ COLOURS = {
 }
 SPARE = ["#1717e6", "#593109", "#4560e6", "#a6a653", "#558040", "#a6326c"]
 """For methods new to the palette: far from its colours and each other, also under simulated deuteranopia."""
-LINES = {"smoothed": (0, (5, 2)), "log_smoothed": (0, (1, 1.2))}
+HUES = {
+    "label_search": "backprop",
+    "reinforce": "lecture",
+    "lecture_gumbel": "lecture",
+    "lecture_class_gauss": "lecture",
+    "rloo": "leave_one_out",
+    "success_class": "success",
+    "success_gumbel": "success",
+    "success_class_gauss": "success",
+    "maxrl_class": "maxrl",
+    "maxrl_gumbel": "maxrl",
+}
+"""Methods that share a hue, which says how fitness becomes weights; line style and marker say what is credited."""
+CREDITED = (0, (4, 1.2, 1, 1.2))
+LINES = {
+    "smoothed": (0, (5, 2)),
+    "log_smoothed": (0, (1, 1.2)),
+    "label_search": (0, (1, 2)),
+    **dict.fromkeys(("reinforce", "rloo", "success_class", "maxrl_class"), CREDITED),
+}
 MARKERS = {
     "backprop": "o",
     "smoothed": "P",
@@ -55,6 +74,11 @@ LABELS = {
     "log_smoothed": "exact ∇log p",
     "leave_one_out": "leave-one-out",
     "maxrl": "MaxRL",
+    "maxrl_class": "MaxRL, class",
+    "success_class": "success, class",
+    "reinforce": "REINFORCE",
+    "rloo": "RLOO",
+    "label_search": "label search",
     "openai_es": "OpenAI ES",
     "zero_one": "0/1",
     "cross_entropy": "−CE",
@@ -129,12 +153,13 @@ def styled(draw: Callable[..., Drawing]) -> Callable[..., Drawing]:
 
 def colour(method: str) -> str:
     """The method's colour, the same in every picture; a new method takes a spare one, by its name."""
+    method = HUES.get(method, method)
     return COLOURS.get(method) or SPARE[zlib.crc32(method.encode()) % len(SPARE)]
 
 
 def look(method: str, dashed: bool = False) -> dict[str, Any]:
     """Keywords for a line of this method: colour, line style, marker; `dashed` marks a second black box."""
-    marker = MARKERS.get(method) or "hd>8H"[zlib.crc32(method.encode()) // len(SPARE) % 5]
+    marker = MARKERS.get(method) or "hd<8H"[zlib.crc32(method.encode()) // len(SPARE) % 5]
     return {
         "color": colour(method),
         "linestyle": (0, (2.5, 1.5)) if dashed else LINES.get(method, "-"),
@@ -150,7 +175,12 @@ def label(word: str) -> str:
 def order(methods: Iterable[str]) -> list[str]:
     """Methods in the order of the palette (exact ones first), new ones after them by name."""
     known = list(COLOURS)
-    return sorted(set(methods), key=lambda method: (known.index(method) if method in known else 99, method))
+
+    def place(method: str) -> tuple[int, str]:
+        hue = HUES.get(method, method)
+        return known.index(hue) if hue in known else len(known), method
+
+    return sorted(set(methods), key=place)
 
 
 def number(value: float) -> str:
@@ -191,6 +221,12 @@ def ticks(axes: Axes, which: str, values: Iterable[float]) -> None:
     axis.set_ticks(sorted(set(values)))
     axis.set_ticks([], minor=True)
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
+def bars(axes: Axes, frame: pd.DataFrame, x: str, colour: Any) -> None:
+    """The interval `low` to `high` of each row at its `x`; where it is open, none."""
+    known = frame[np.isfinite(frame[["low", "high"]].to_numpy(dtype=float)).all(1)]
+    axes.vlines(known[x], known["low"].astype(float), known["high"].astype(float), color=colour, linewidth=1.1)
 
 
 def decades(values: Iterable[float], digits: Iterable[int] = (1,)) -> list[float]:

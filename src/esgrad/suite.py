@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from esgrad import config as configuration
-from esgrad import records
+from esgrad import label_search, records
 from esgrad.job import FIRST_TUNING_SEED
 from esgrad.measurement import specifications as measurements
 
@@ -82,7 +82,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
                     records.check_sources(tables[-1], job, path)
     return Suite(
         name=config["name"],
-        records=_whole(parts["records"], records.COLUMNS),
+        records=_with_label_search(_whole(parts["records"], records.COLUMNS)),
         tuning=_whole(parts["tuning"], records.COLUMNS),
         gradient_quality=_measured(folder, config, "gradient_quality", records.QUALITY_COLUMNS, partial),
         samples_needed=_measured(folder, config, "samples_needed", records.SAMPLES_COLUMNS, partial),
@@ -98,6 +98,11 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
             records.NOISE_SCALE_COLUMNS,
         ),
     )
+
+
+def _with_label_search(trained: pd.DataFrame) -> pd.DataFrame:
+    """The records with those of the baseline that trains nothing."""
+    return pd.concat([trained, label_search.runs(trained)], ignore_index=True)
 
 
 def _whole(tables: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:

@@ -5,10 +5,7 @@ optimizer.step(stack.parameters, at.push(method.direction(at, â€¦).gradient), â€
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import fmean, variance
 from typing import Any
 
 import torch
@@ -37,97 +34,6 @@ def settle() -> None:
     torch.set_num_threads(1)
     torch.backends.mkldnn.set_flags(False)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
-
-
-@dataclass
-class Cell:
-    """What training one N of a job gave: the reported runs' rows, the tuning runs', and seconds."""
-
-    records: list[dict[str, Any]]
-    tuning: list[dict[str, Any]]
-    seconds: dict[str, float]
-
-
-def train_cell(
-    job: Job,
-    data: Data,
-    num_samples: int | None,
-    variances: Sequence[float | None],
-    device: str,
-    tick: Callable[[int], Any],
-) -> Cell:
-    """Tune and train the cells of one N, all t and seeds as one stack; `tick(steps)` reports progress."""
-    started = time.perf_counter()
-    rates, tuning = tune(job, data, num_samples, variances, device, tick)
-    tuned = time.perf_counter()
-    groups = list(zip(variances, rates, strict=True))
-    records = list(train(job, data, num_samples, groups, job.seeds, job.steps(num_samples), device, tick))
-    seconds = {"tuning": tuned - started, "training": time.perf_counter() - tuned}
-    return Cell(records, tuning, seconds)
-
-
-def tune(
-    job: Job,
-    data: Data,
-    num_samples: int | None,
-    variances: Sequence[float | None],
-    device: str,
-    tick: Callable[[int], Any],
-) -> tuple[list[float], list[dict[str, Any]]]:
-    """Choose a learning rate for each t on the tuning seeds' validation accuracy; the grid widens at its edges.
-
-    Returns the rates, one for each t, and the first and last row of every tuning run. Without tuning seeds the first
-    candidate is taken as it is.
-    """
-    if not job.tuning_seeds:
-        return [job.learning_rates[0]] * len(variances), []
-    steps = max(1, math.ceil(job.tuning_fraction * job.steps(num_samples)))
-    scores: dict[Group, list[float]] = {}
-    rows: list[dict[str, Any]] = []
-    groups: list[Group] = [(t, rate) for t in variances for rate in sorted(job.learning_rates)]
-    for _ in range(1 + job.max_widenings):
-        ran = list(train(job, data, num_samples, groups, job.tuning_seeds, steps, device, tick, ends_only=True))
-        rows.extend(ran)
-        for row in ran:
-            if row["step"] > 0:  # a run that diverged is worth nothing
-                accuracy = 0.0 if math.isnan(row["validation_accuracy"]) else row["validation_accuracy"]
-                scores.setdefault((row["noise_variance"], row["learning_rate"]), []).append(accuracy)
-        groups = [(t, wider) for t in variances if (wider := _beyond_edge(_of(scores, t))) is not None]
-        if not groups:
-            break
-    return [_chosen(_of(scores, t)) for t in variances], rows
-
-
-def _of(scores: dict[Group, list[float]], at: float | None) -> dict[float, list[float]]:
-    """Each rate's accuracies at one t."""
-    return {rate: accuracies for (t, rate), accuracies in scores.items() if t == at}
-
-
-def _chosen(scores: dict[float, list[float]]) -> float:
-    """The smallest rate within one standard error of the best, the best's own (Breiman et al. 1984).
-
-    A few seeds on a few hundred images cannot tell neighbours apart, and short tuning runs flatter large rates,
-    which lose a class later on: the plain best picked such rates (measured).
-    """
-    means = {rate: fmean(accuracies) for rate, accuracies in scores.items()}
-    best = scores[_best(scores)]
-    error = math.sqrt(variance(best) / len(best)) if len(best) > 1 else 0.0
-    return min(rate for rate, mean in means.items() if mean >= fmean(best) - error)
-
-
-def _best(scores: dict[float, list[float]]) -> float:
-    """The rate with the highest mean, the smallest of equal ones."""
-    return min(scores, key=lambda rate: (-fmean(scores[rate]), rate))
-
-
-def _beyond_edge(scores: dict[float, list[float]]) -> float | None:
-    """The next rate to try where the best mean lies at an edge of the grid, else None."""
-    rates = sorted(scores)
-    best = _best(scores)
-    if len(rates) < 2 or best not in (rates[0], rates[-1]):
-        return None
-    ratio = rates[1] / rates[0] if best == rates[0] else rates[-1] / rates[-2]
-    return float(f"{best / ratio if best == rates[0] else best * ratio:.3g}")
 
 
 def train(

@@ -4,9 +4,10 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import torch
 from tqdm import tqdm
 
 from esgrad import data, records
+from esgrad.data import Data
 from esgrad.job import Job
-from esgrad.training import settle, train_cell
+from esgrad.training import settle, train
+from esgrad.tuning import tune
 
 PARTS = ("records", "tuning", "timing")
 PACKAGES = ("esgrad", "torch", "numba", "numpy", "pandas")
@@ -54,6 +57,32 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
         whole = pd.concat([pd.read_parquet(kept / str(n) / f"{part}.parquet") for n, _ in _grid(job)])
         records.write(whole, out / f"{part}.parquet")
     shutil.rmtree(kept)
+
+
+@dataclass
+class Cell:
+    """What training one N of a job gave: the reported runs' rows, the tuning runs', and seconds."""
+
+    records: list[dict[str, Any]]
+    tuning: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+
+def train_cell(
+    job: Job,
+    data: Data,
+    num_samples: int | None,
+    variances: Sequence[float | None],
+    device: str,
+    tick: Callable[[int], Any],
+) -> Cell:
+    """Tune and train the cells of one N, all t and seeds as one stack; `tick(steps)` reports progress."""
+    started = time.perf_counter()
+    groups, tuning = tune(job, data, num_samples, variances, device, tick)
+    tuned = time.perf_counter()
+    records = list(train(job, data, num_samples, groups, job.seeds, job.steps(num_samples), device, tick))
+    seconds = {"tuning": tuned - started, "training": time.perf_counter() - tuned}
+    return Cell(records, tuning, seconds)
 
 
 def resolve(device: str) -> str:
@@ -100,6 +129,6 @@ def _work(job: Job) -> int:
     total = 0
     for num_samples, variances in _grid(job):
         steps = job.steps(num_samples)
-        tuning = ceil(job.tuning_fraction * steps) * len(job.learning_rates) * job.num_tuning_seeds
-        total += len(variances) * (steps * len(job.seeds) + tuning)
+        tried = len(job.learning_rates) * max(1, len(job.variance_candidates)) * job.num_tuning_seeds
+        total += len(variances) * steps * (len(job.seeds) + tried)
     return total

@@ -46,3 +46,6 @@ class ClassJudge(BlackBox, Protocol):
 
     def judge(self, classes: Tensor, targets: Tensor) -> Tensor:
         """Whether classes [..., B, k] are right for targets [..., B]: bool [..., B]."""
+
+    def accepted(self, factors: Tensor, targets: Tensor) -> Tensor:
+        """Σ Π_i factors[..., i, a_i] over the classes a that are right for targets [...]; factors are [..., k, K]."""

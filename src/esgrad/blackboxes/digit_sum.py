@@ -36,6 +36,18 @@ def judge(classes: Tensor, targets: Tensor) -> Tensor:
     return add(classes.unbind(-1)) == targets
 
 
+def accepted(factors: Tensor, targets: Tensor) -> Tensor:
+    """Σ Π_i factors[..., i, a_i] over the digits a that add up to the target, [...]: a convolution."""
+    import torch
+
+    sums = factors[..., 0, :]  # by the sum so far
+    for place in range(1, factors.shape[-2]):
+        padded = torch.nn.functional.pad(sums, (0, BASE - 1))
+        terms = [factors[..., place, digit, None] * padded.roll(digit, -1) for digit in range(BASE)]
+        sums = torch.stack(terms).sum(0)
+    return sums.gather(-1, targets[..., None])[..., 0]
+
+
 def predict(logits: Tensor) -> Tensor:
     """The sum of the recognised digits, [..., B, 10·k] to [..., B]."""
     return add(see(logits).unbind(-1))

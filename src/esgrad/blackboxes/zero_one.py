@@ -22,6 +22,11 @@ def judge(classes: Tensor, targets: Tensor) -> Tensor:
     return classes[..., 0] == targets
 
 
+def accepted(factors: Tensor, targets: Tensor) -> Tensor:
+    """The target's factor, [...] of [..., 1, K]."""
+    return factors[..., 0, :].gather(-1, targets[..., None])[..., 0]
+
+
 def predict(logits: Tensor) -> Tensor:
     """The recognised class of each example, [..., B, K] to [..., B]."""
     from esgrad.kernels.argmax import argmax

@@ -54,6 +54,11 @@ def table(module: ModuleType, suite: Suite, *experiments: str) -> pd.DataFrame:
     return frame[frame["experiment"].isin(experiments)].reset_index(drop=True)
 
 
+def credited_with_gaussian_noise(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of what the lecture asks: independent Gaussian samples, each credited with its noise."""
+    return frame[(frame["noise"] == "independent") & (frame["credit"] == "noise")]
+
+
 def settings(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> list[tuple[str, pd.DataFrame]]:
     """The rows, one setting after another, each with a title of the words that tell it from the others."""
     differ = [column for column in columns if frame[column].nunique(dropna=False) > 1]

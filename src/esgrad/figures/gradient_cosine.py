@@ -15,7 +15,7 @@ from esgrad.figures import _select
 from esgrad.suite import Suite
 
 TITLE = "How near is the estimate to the gradient it estimates? Points are measured, lines are the law's"
-ESTIMATOR = ["noise", "shaping", "reference"]
+ESTIMATOR = ["noise", "credit", "shaping", "reference"]
 PLACE = ["stage", "step", "level", "batch_size", "noise_variance", "logit_dim"]
 COLUMNS = [
     *(*ESTIMATOR, *PLACE, "num_samples"),
@@ -90,9 +90,10 @@ def _scales(grid: Any, frame: pd.DataFrame) -> None:
         axes.set_ylabel("mean cosine")
 
 
-def _name(noise: str, shaping: str, reference: str) -> str:
+def _name(noise: str, credit: str, shaping: str, reference: str) -> str:
     """The estimator in words, as short as a panel is narrow."""
-    return style.label(shaping) + ("" if noise == "independent" else f", {noise}")
+    apart = [word for word, usual in ((noise, "independent"), (credit, "noise")) if word != usual]
+    return ", ".join([style.label(shaping), *apart])
 
 
 def _foot(figure: Figure, frame: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from esgrad import style
+from esgrad.figures import _select
 from esgrad.planning.plan import plan
 from esgrad.suite import Suite
 
@@ -66,8 +67,9 @@ def _laws() -> Iterator[dict[str, Any]]:
 
 def _measured(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Of all brackets at one K the widest that all its examples allow: their geometric middle and ends."""
+    frame = _select.credited_with_gaussian_noise(frame)
     wanted = (frame["kind"] == "needed") & (frame["stage"] == "level") & (frame["level"] == "example")
-    named = (frame["noise"] == "independent") & (frame["shaping"] == "raw") & frame["cosine"].isin(COSINES["logits"])
+    named = (frame["shaping"] == "raw") & frame["cosine"].isin(COSINES["logits"])
     found = frame[wanted & named & frame["high"].lt(float("inf")) & frame["low"].gt(0)]
     for (size, cosine), part in found.groupby(["logit_dim", "cosine"]):
         low, high = part["low"].min(), part["high"].max()

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from esgrad import style
+from esgrad.figures._select import credited_with_gaussian_noise
 from esgrad.figures.samples_needed import LEVELS, STAGES, chosen
 from esgrad.suite import Suite
 
@@ -57,6 +58,7 @@ def draw(suite: Suite) -> style.Drawing:
 
 
 def _points(measured: pd.DataFrame) -> pd.DataFrame:
+    measured = credited_with_gaussian_noise(measured)
     curve = chosen(measured[(measured["kind"] == "curve") & measured["shaping"].isin(SHAPINGS)])
     few = curve["example"].isna() | (curve["example"].fillna(0) < MOST_EXAMPLES)
     curve = curve[few & (curve["predicted"] < np.inf)]

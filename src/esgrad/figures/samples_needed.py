@@ -1,8 +1,9 @@
 """How large must N be, and how fast does that grow with K? N* against K, points measured, lines the law's.
 
 A column for each stage of a training, single examples above and mini-batches below; a colour for each shaping, full
-points for the smallest cosine that was wanted, hollow ones for the largest. A shaping is named with the gradient that
-its estimates are to point along, as N* for the one says nothing of the other's. The law's line is the same median as
+points for the smallest cosine that was wanted, hollow ones for the largest. Samples are credited with their noise. A
+shaping is named with the gradient that its estimates are to point along, as N* for the one says nothing of the
+other's. The law's line is the same median as
 the points', and goes on where these are censored.
 """
 
@@ -32,7 +33,7 @@ MARKERS = {"raw": "s", "leave_one_out": "D", "maxrl": "v"}
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn; `dot` is the estimate, or the bound where it is one."""
-    frame = chosen(samples_needed.table(suite))
+    frame = chosen(_select.credited_with_gaussian_noise(samples_needed.table(suite)))
     if frame.empty:
         return style.words(TITLE, "This configuration does not ask how large N must be (samples_needed).", COLUMNS)
     ends = frame["cosine"].isin([frame["cosine"].min(), frame["cosine"].max()])

@@ -3,16 +3,18 @@
     S_n = Σ_{i<n} f_i q_i,   f_i = isequal(argmax(l + σ q_i), y)        the raw estimate is S_N / (N σ)
 
 The noise of a sample is a function of its place (`esgrad.streams`), so it need not be drawn in order, nor whole: the
-target's block of four numbers comes first, then the others until a competitor is seen to win. The hits are those of
-`Perturbation.around` and `blackboxes.zero_one`, in float32 with the product and the sum rounded once (torch's addcmul
-fuses them on every CPU that can) and the first of equals winning. At level logits a sample meets 1 + H_{K−1} numbers
-until it is decided (8.5 of 1,000), in whole blocks; `totals` asks for all of them, for weights that are not 0 on
-failure.
+target's block of four numbers comes first, then the others until a competitor is seen to win. Hits and sums are, to the
+bit, those of `esgrad.credits.noise.Tally` with `blackboxes.zero_one`. At level logits a sample meets 1 + H_{K−1}
+numbers until it is decided (8.5 of 1,000), in whole blocks; `totals` asks for all of them, for weights that are not 0
+on failure.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from numba import njit
-from numpy import float32, float64
+from numpy import float32
 from torch import Tensor
 
 from esgrad.kernels.fill import _COEFFICIENTS, TILE, Floats, _normal, _philox
@@ -29,23 +31,23 @@ def add(
     targets: Tensor,
     sigma: Tensor,
     active: Tensor,
-    seed: int,
+    seeds: Sequence[int],
     role: int,
     step: int,
     start: int,
     stop: int,
 ) -> int:
-    """Add what the samples start, …, stop − 1 of the steps step, …, step + D − 1 give; returns the numbers drawn.
+    """Add what the samples start, …, stop − 1 give; returns the numbers drawn.
 
-    sums [D, B, K] float64 += Σ f q, counts [D, B] int64 += Σ f and, if given, totals [D, B, K] float64 += Σ q, all
-    for standard normal q, at logits [B, K] float32 and finite, targets [B] int64, sigma [B] float32. Positions whose
-    `active` [B] is False are left alone.
+    sums [S, B, LANES, K] float32 += Σ f q (`esgrad.kernels.weighted_sum`), counts [S, B] float64 += Σ f and, if given,
+    totals [S, B, LANES, K] float32 += Σ q, all for standard normal q of S seeds, at logits [B, K] float32 and finite,
+    targets [B] int64, sigma [B] float32. Positions whose `active` [B] is False are left alone.
     """
     summed, of_all = totals is not None, totals if totals is not None else sums
-    place = (int(seed), int(role), int(step), int(start), int(stop))
-    arrays = (sums, counts, of_all, logits, targets, sigma, active)
-    s, c, a, x, y, t, m = (array.numpy() for array in arrays)
-    return _add(s, c, a, x, y, t, m, summed, *place, *_COEFFICIENTS)
+    place = (int(role), int(step), int(start), int(stop))
+    keys = torch.tensor(list(seeds), dtype=torch.int64)
+    s, c, a, x, y, t, m, k = (each.numpy() for each in (sums, counts, of_all, logits, targets, sigma, active, keys))
+    return _add(s, c, a, x, y, t, m, k, summed, *place, *_COEFFICIENTS)
 
 
 @njit(cache=True, nogil=True)
@@ -57,8 +59,8 @@ def _add(
     targets: np.ndarray,
     sigma: np.ndarray,
     active: np.ndarray,
+    seeds: np.ndarray,
     summed: bool,
-    seed: int,
     role: int,
     step: int,
     start: int,
@@ -67,7 +69,7 @@ def _add(
     p: Floats,
     q: Floats,
 ) -> int:
-    draws, positions, dimension = sums.shape
+    draws, positions, _, dimension = sums.shape
     blocks = (dimension + 3) // 4
     whole = summed or blocks <= FEW
     rows = max(1, TILE // blocks) if whole else TILE  # samples at a time
@@ -82,32 +84,32 @@ def _add(
             for first in range(start, stop, rows):
                 count = min(rows, stop - first)
                 if whole:
-                    _draw(seed, role, step + d, b, first, count, blocks, counters, words, normals, log2, p, q)
+                    _draw(seeds[d], role, step, b, first, count, blocks, counters, words, normals, log2, p, q)
                     drawn += 4 * count * blocks
                     for i in range(count):
                         row = normals[4 * i * blocks : 4 * i * blocks + dimension]
                         if summed:
-                            _sum(totals, d, b, row)
+                            _sum(totals, d, b, first + i, row)
                         if _wins(row, logits[b], targets[b], sigma[b]):
                             counts[d, b] += 1
-                            _sum(sums, d, b, row)
+                            _sum(sums, d, b, first + i, row)
                     continue
                 hits, met = _survivors(
-                    first, count, blocks, logits[b], targets[b], sigma[b], seed, role, step + d, b,
+                    first, count, blocks, logits[b], targets[b], sigma[b], seeds[d], role, step, b,
                     counters, words, normals, alive, value, log2, p, q,
                 )  # fmt: skip
                 drawn += 4 * (met + hits * blocks)
                 counts[d, b] += hits
                 for i in range(hits):
-                    _draw(seed, role, step + d, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
-                    _sum(sums, d, b, normals)
+                    _draw(seeds[d], role, step, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
+                    _sum(sums, d, b, alive[i], normals)
     return drawn
 
 
 @njit(nogil=True)
-def _sum(total: np.ndarray, d: int, b: int, row: np.ndarray) -> None:
-    for k in range(total.shape[2]):
-        total[d, b, k] += row[k]
+def _sum(total: np.ndarray, d: int, b: int, sample: int, row: np.ndarray) -> None:
+    for k in range(total.shape[3]):
+        total[d, b, sample % total.shape[2], k] += row[k]
 
 
 @njit(nogil=True)
@@ -203,5 +205,5 @@ def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -
 
 @njit(nogil=True)
 def _noisy(logit: np.float32, sigma: np.float32, normal: np.float32) -> np.float32:
-    """l + σq rounded once: the product of two float32 is exact in float64."""
-    return float32(float64(logit) + float64(sigma) * float64(normal))
+    """l + σq, product and sum each rounded."""
+    return float32(logit + float32(sigma * normal))

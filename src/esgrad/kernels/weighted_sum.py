@@ -1,35 +1,55 @@
-"""Σ_n w_n q_n, added to a running total one sample after the other, so that no result depends on chunks or stacks."""
+"""Σ_n w_n s_n in one defined order, which every body keeps, so that no result depends on chunks, stacks or speed.
+
+LANES running sums side by side: sample n is added to lane n mod LANES, n ascending, product and sum each rounded once;
+at the end the lanes are folded in halves. A kernel that streams over the samples can keep that order in registers.
+"""
 
 import numpy as np
+import torch
 from numba import njit
 from torch import Tensor, float32
 
-BLOCK = 8  # samples that the plain torch body sums together
+LANES = 16
 
 
-def add(total: Tensor, weights: Tensor, noise: Tensor) -> None:
-    """total [S, G, M, D] += Σ_n weights [S, G, n, M] · noise [S, n, M, D], in place."""
-    if total.device.type == "cpu" and total.dtype == weights.dtype == noise.dtype == float32:
-        _add(total.numpy(), weights.contiguous().numpy(), noise.contiguous().numpy())
+def lanes(weights: Tensor, scores: Tensor) -> Tensor:
+    """Empty lanes [S, G, M, LANES, D] for weights [S, G, n, M] and scores [S, n, M, D]."""
+    seeds, group = weights.shape[:2]
+    size = (seeds, group, scores.shape[2], LANES, scores.shape[3])
+    return torch.zeros(size, dtype=torch.promote_types(weights.dtype, scores.dtype), device=scores.device)
+
+
+def add(total: Tensor, weights: Tensor, scores: Tensor) -> None:
+    """total [S, G, M, LANES, D] += weights [S, G, n, M] · scores [S, n, M, D], the first n a multiple of LANES."""
+    if total.device.type == "cpu" and total.dtype == weights.dtype == scores.dtype == float32:
+        _add(total.numpy(), weights.contiguous().numpy(), scores.contiguous().numpy())
     else:
-        add_torch(total, weights, noise)
+        add_torch(total, weights, scores)
 
 
-def add_torch(total: Tensor, weights: Tensor, noise: Tensor) -> None:
-    """The same in plain torch, on any device: the oracle, equal up to the order within a block of samples."""
-    for first in range(0, noise.shape[1], BLOCK):
-        block = slice(first, first + BLOCK)
-        total += (weights[:, :, block, :, None] * noise[:, None, block]).sum(2)
+def add_torch(total: Tensor, weights: Tensor, scores: Tensor) -> None:
+    """The same in plain torch, on any device: the oracle, equal to the bit."""
+    for first in range(0, scores.shape[1], LANES):
+        block = slice(first, first + LANES)
+        products = weights[:, :, block, :, None] * scores[:, None, block]  # [S, G, n, M, D]
+        total[:, :, :, : products.shape[2]] += products.movedim(2, 3)
+
+
+def fold(total: Tensor) -> Tensor:
+    """The sum over the lanes [..., LANES, D] in halves: [..., D]."""
+    while (half := total.shape[-2] // 2) > 0:
+        total = total[..., :half, :] + total[..., half:, :]
+    return total[..., 0, :]
 
 
 @njit(cache=True, nogil=True)
-def _add(total: np.ndarray, weights: np.ndarray, noise: np.ndarray) -> None:
-    seeds, group, positions, dimension = total.shape
+def _add(total: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
+    seeds, group, positions, lanes, dimension = total.shape
     for s in range(seeds):
-        for n in range(noise.shape[1]):
+        for n in range(scores.shape[1]):
             for g in range(group):
                 for m in range(positions):
                     weight = weights[s, g, n, m]
-                    if weight != 0:  # 0/1 fitness leaves most weights 0 (NaN is not 0)
+                    if weight != 0:  # 0/1 fitness leaves most weights 0 (NaN is not 0); a sum does not notice a 0
                         for k in range(dimension):
-                            total[s, g, m, k] += weight * noise[s, n, m, k]
+                            total[s, g, m, n % lanes, k] += weight * scores[s, n, m, k]

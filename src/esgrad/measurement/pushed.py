@@ -26,7 +26,7 @@ from esgrad.theory.example import Form, of_squares, seen, seen_along
 EXACT_UP_TO = 100  # logits; beyond, no J is written out
 PROBES = 64
 AT_A_TIME = 16  # examples that are pushed: of a million parameters each
-FIRST_STEP = 2**31  # the probes' steps in the QUALITY stream of seed 0; those below are `samples_needed`'s
+FIRST_STEP = 2**31  # the probes' steps in the QUALITY stream of seed 0; a step below is a K of `samples_needed`
 
 
 class Pushed:

@@ -19,7 +19,6 @@ from tqdm import tqdm
 from esgrad import menu
 from esgrad.blackboxes import zero_one
 from esgrad.credits.noise import KEEP
-from esgrad.estimator import Estimator
 from esgrad.exact import Exact
 from esgrad.fitness import PerExample
 from esgrad.key import Key
@@ -204,10 +203,8 @@ def estimates(
     for start in range(0, num_draws, at_a_time):
         seeds = range(start, min(start + at_a_time, num_draws))
         point, t = logits.expand(len(seeds), *logits.shape), torch.full((len(seeds),), variance)
-        key = Key(seeds, Role.QUALITY, 0)
-        asked = sampler.credit.ask(sampler.noise, num_samples, fitness, point, t, key)
-        for name, shaping in sampler.shapings.items():
-            found[name].append(Estimator(*sampler[:2], shaping, num_samples).shaped(asked))
+        for name, estimate in sampler.estimates(num_samples, fitness, point, t, Key(seeds, Role.QUALITY, 0)).items():
+            found[name].append(estimate)
     return {name: torch.cat(found[name]) for name in sampler.shapings}
 
 

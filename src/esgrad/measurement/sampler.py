@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from esgrad import menu
 from esgrad.blackboxes import zero_one
 from esgrad.credits import Credit
-from esgrad.estimator import Estimator
+from esgrad.estimator import Estimator, of_asked, of_tally
 from esgrad.facts import Facts
+from esgrad.fitness import Fitness
+from esgrad.key import Key
 from esgrad.noises import Noise
-from esgrad.shapings import Shaping
+from esgrad.shapings import CountsLaw, Shaping, has_counts_law
 
 
 class Sampler(NamedTuple):
@@ -33,3 +37,23 @@ class Sampler(NamedTuple):
         facts = Facts.of(zero_one)
         kept = {name: each.shaping for name, each in estimators.items() if each.refuses(facts, dimension) is None}
         return self._replace(shapings=kept)
+
+    def estimates(
+        self, num_samples: int, fitness: Fitness, point: Tensor, variance: Tensor, key: Key
+    ) -> dict[str, Tensor]:
+        """Every shaping's gradient [R, M, D] of 0/1 fitness, all from the same N samples; arguments as `Estimator`."""
+        asked, laws = (self.noise, num_samples, fitness, point, variance, key), self.laws()
+        found = {}
+        if laws:
+            misses = any(law.WEIGHS_MISSES for law in laws.values())
+            tally = self.credit.tally(self.noise, fitness, point, variance, key, misses)
+            tally.grow(num_samples)
+            found = {name: of_tally(law, tally, num_samples) for name, law in laws.items()}
+        if others := {name: shaping for name, shaping in self.shapings.items() if name not in laws}:
+            said = self.credit.ask(*asked)
+            found |= {name: of_asked(shaping, said) for name, shaping in others.items()}
+        return found
+
+    def laws(self) -> dict[str, CountsLaw]:
+        """The shapings that have a law of counts."""
+        return {name: shaping for name, shaping in self.shapings.items() if has_counts_law(shaping)}  # type: ignore[misc]

@@ -38,15 +38,14 @@ import torch
 from torch import Tensor
 
 from esgrad import menu, theory
-from esgrad.kernels import hits
 from esgrad.measurement.batch_law import Aim, BatchLaw
 from esgrad.measurement.brackets import bracket, grid
 from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.growing import Growing
 from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.specifications import SAMPLED
 from esgrad.records import SAMPLES_COLUMNS
 from esgrad.shapings import CountsLaw, Shaping
-from esgrad.streams import Role
 from esgrad.theory import moments
 from esgrad.theory.example import seen
 
@@ -55,10 +54,6 @@ DRAWS = {"example": (1, 1000), "batch": (1, 125)}
 1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
 BATCHES = 4  # of a network, or as many as it has examples for: one that is censored does not silence the others
 CONFIRMED = 3  # points of the grid in a row above the largest wanted cosine that end a pass
-FIRST_STEP, STRIDE = 2**20, 2**14
-"""Draw i at K is step FIRST_STEP + K·STRIDE + i of the QUALITY stream of seed 0, so that no K shares another's luck;
-the probes of `esgrad.measurement.pushed` lie beyond."""
-MOST_LOGITS = 2**16
 BALANCED = sqrt(0.5)
 
 
@@ -78,16 +73,11 @@ def measure(
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
     batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D per example at K ≥ 1,000,
     otherwise as DRAWS says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core
-    draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, for a cosine outside
-    (0, 1) and for more draws or logits than the streams have room for.
+    draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, and for a cosine
+    outside (0, 1). No K shares another's luck: it is the step of the stream.
     """
     if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
         raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
-    if num_draws * ceil(1000 / logit_dim) > STRIDE or logit_dim > MOST_LOGITS:
-        raise ValueError(
-            f"num_draws = {num_draws} at logit_dim = {logit_dim} is beyond the streams: expected at most "
-            f"{STRIDE} draws (num_draws·1000/K) and K = {MOST_LOGITS}"
-        )
     for checkpoint in checkpoints:
         _check(checkpoint, logit_dim, max(num_examples, batch_size))
     t, rows = float(noise_variance), []
@@ -108,7 +98,7 @@ def measure(
         words = named | {"level": subjects.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
         words |= {"space": "logits", "noise": menu.name(sampler.noise), "credit": menu.name(sampler.credit)}
         for shapings in _passes(sampler, subjects.level):
-            rows += [words | row for row in _pass(subjects, shapings, t, draws, sorted(cosines), budget)]
+            rows += [words | row for row in _pass(sampler, subjects, shapings, t, draws, sorted(cosines), budget)]
     return pd.DataFrame(rows, columns=SAMPLES_COLUMNS).astype({"batch_size": "Int64", "example": "Int64"})
 
 
@@ -202,21 +192,27 @@ class _Batch:
 
 
 def _pass(
-    asked: _Asked, shapings: dict[str, CountsLaw], t: float, draws: int, wanted: list[float], budget: float
+    sampler: Sampler,
+    asked: _Asked,
+    shapings: dict[str, CountsLaw],
+    t: float,
+    draws: int,
+    wanted: list[float],
+    budget: float,
 ) -> Iterator[dict[str, Any]]:
     """Let N grow until every wanted cosine was reached at CONFIRMED N in a row, or the budget is spent."""
     whole = any(law.WEIGHS_MISSES for law in shapings.values())
-    sums = _Sums(asked.logits, asked.targets, t, draws, whole)
+    growing = Growing(sampler, asked.logits, asked.targets, t, draws, asked.logits.shape[1], whole)
     samples: list[int] = []
     found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}
-    done, spent = torch.zeros(len(asked.facts), dtype=torch.bool), 0
+    done, spent = torch.zeros(len(asked.facts), dtype=torch.bool), 0.0
     members = len(asked.logits) // len(done)
     fewest = max(law.FEWEST for law in shapings.values())
     for num_samples in (n for n in grid() if n >= fewest):
-        spent += sums.grow(num_samples, ~done.repeat_interleave(members))
+        spent += growing.grow(num_samples, ~done.repeat_interleave(members))
         samples.append(num_samples)
         for shaping, curve in found.items():
-            cosines = asked.cosines(shapings[shaping], sums.estimates(shapings[shaping]))  # [D, M]
+            cosines = asked.cosines(shapings[shaping], growing.estimates(shapings[shaping]).double())  # [D, M]
             curve.append(cosines.mean(0).masked_fill(done, nan))
         if len(samples) >= CONFIRMED:
             above = [(torch.stack(curve[-CONFIRMED:]) >= wanted[-1]).all(0) for curve in found.values()]
@@ -238,30 +234,6 @@ def _rows(known: list[tuple[int, float]], wanted: list[float], law: dict[float, 
         yield {"kind": "needed", "cosine": cosine, "low": low, "high": high, "predicted": law[cosine]}
     for num_samples, cosine in known:
         yield {"kind": "curve", "num_samples": num_samples, "cosine": cosine, "predicted": law[BALANCED]}
-
-
-class _Sums:
-    """Σ f q, Σ f and, if `whole`, Σ q of D draws at B examples, for standard normal q, as N grows."""
-
-    def __init__(self, logits: Tensor, targets: Tensor, t: float, draws: int, whole: bool) -> None:
-        self.logits, self.targets = logits.float().contiguous(), targets
-        self.sigma = torch.tensor(t).sqrt().expand(len(logits)).contiguous()
-        self.hit = torch.zeros(draws, *logits.shape, dtype=torch.float64)
-        self.count = torch.zeros(draws, len(logits), dtype=torch.int64)
-        self.total = torch.zeros_like(self.hit) if whole else None
-        self.num_samples, self.step = 0, FIRST_STEP + STRIDE * logits.shape[1]
-
-    def grow(self, num_samples: int, active: Tensor) -> int:
-        """Take the samples up to N at the active [B] examples; the numbers drawn for that."""
-        sums, at = (self.hit, self.count, self.total), (self.logits, self.targets, self.sigma)
-        start, self.num_samples = self.num_samples, num_samples
-        return hits.add(*sums, *at, active.contiguous(), 0, Role.QUALITY, self.step, start, num_samples)
-
-    def estimates(self, law: CountsLaw) -> Tensor:
-        """The shaping's estimates at N, [D, B, K]: its weights of 0/1 fitness are one of hits, one of misses."""
-        r = self.count[..., None].double()
-        hit, miss = law.of_counts(r, self.num_samples - r)
-        return ((hit - miss) * self.hit + (0.0 if self.total is None else miss * self.total)) / self.sigma[:, None]
 
 
 def _cosine(estimates: Tensor, exact: Tensor) -> Tensor:

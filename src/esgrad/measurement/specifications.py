@@ -15,7 +15,11 @@ SECTIONS = {
     "samples_needed": ("logit_dim", "cosine"),
 }
 """The sections that measure, and their keys that are lists; results lie in folders of these names, a file a K."""
-SAMPLED = [{"noise": "independent", "credit": "noise", "shapings": ["raw", "leave_one_out", "maxrl"]}]
+SAMPLED = [
+    {"noise": "independent", "credit": "noise", "shapings": ["raw", "leave_one_out", "maxrl"]},
+    {"noise": "gumbel", "credit": "noise", "shapings": ["raw"]},
+    {"noise": "gumbel", "credit": "class", "shapings": ["success", "maxrl"]},
+]
 """What `samples_needed` measures: estimators whose shapings share what is asked."""
 
 

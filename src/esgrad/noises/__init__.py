@@ -6,6 +6,7 @@ q_n = σ·z_n,   ∇E f(x + q) = E[f·score(z)]/σ,   score(z) = −∇ log dens
 from collections.abc import Callable
 from typing import Protocol
 
+from esgrad.categorical import Family
 from esgrad.exact import Arms
 from esgrad.types import Tensor
 
@@ -27,6 +28,8 @@ class Noise(Protocol):
     """Samples come in pairs, z and −z."""
     FAMILY: str | None
     """The density that laws are known for, "gaussian" or "gumbel", or None."""
+    CLASSES: Family | None
+    """How independent samples lead to classes, for credit to the class; None where samples know of each other."""
     EXACT: Arms
     """The exact gradients of p = P(argmax(l + q) = y) and of log p."""
 

@@ -8,6 +8,7 @@ The density of z = (G − γ)√6/π has the score (π/√6)(1 − e^{−G}), wh
 from collections.abc import Callable
 from math import pi, sqrt
 
+from esgrad.categorical import Family, gumbel
 from esgrad.exact import Arms, log_softmax, softmax
 from esgrad.types import Tensor
 
@@ -18,6 +19,7 @@ UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
 FAMILY = "gumbel"
+CLASSES: Family | None = gumbel
 EXACT = Arms(softmax, log_softmax)
 SPREAD = pi / sqrt(6)  # the standard deviation of a standard Gumbel
 EULER = 0.57721566490153286  # its mean, γ

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from esgrad.categorical import Family, gaussian
 from esgrad.exact import Arms, log_smoothed, smoothed
 from esgrad.types import Tensor
 
@@ -12,6 +13,7 @@ UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
 FAMILY = "gaussian"
+CLASSES: Family | None = gaussian
 EXACT = Arms(smoothed, log_smoothed)
 
 

@@ -5,6 +5,7 @@ Even terms of the fitness cancel within a pair; so does every centre that a shap
 
 from collections.abc import Callable
 
+from esgrad.categorical import Family
 from esgrad.noises.independent import EXACT, score
 from esgrad.types import Tensor
 
@@ -16,6 +17,7 @@ UNCORRELATED = False
 SUMS_TO_ZERO = True
 PAIRS = True
 FAMILY = "gaussian"
+CLASSES: Family | None = None
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:

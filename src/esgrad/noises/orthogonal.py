@@ -8,6 +8,7 @@ same twice: with a linear fitness, D orthogonal samples find the slope up to the
 
 from collections.abc import Callable
 
+from esgrad.categorical import Family
 from esgrad.noises.independent import EXACT, score
 from esgrad.types import Tensor
 
@@ -19,6 +20,7 @@ UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
 FAMILY = "gaussian"
+CLASSES: Family | None = None
 
 
 def directions(normals: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:

@@ -7,6 +7,7 @@ so a smooth fitness has less variance. They know of each other: a baseline made 
 
 from collections.abc import Callable
 
+from esgrad.categorical import Family
 from esgrad.noises.independent import EXACT, score
 from esgrad.types import Tensor
 
@@ -18,6 +19,7 @@ UNCORRELATED = False
 SUMS_TO_ZERO = False
 PAIRS = False
 FAMILY = "gaussian"
+CLASSES: Family | None = None
 MOST_COORDINATES = 21_201  # of Joe and Kuo's direction numbers
 BITS = 30  # of a coordinate before scrambling, hence of the number of a sample
 

@@ -42,9 +42,7 @@ class Prospect:
         """Of these words; ValueError, naming those that have laws, where one is missing."""
         made = Prospect(menu.load("noises", noise), menu.load("credits", credit), menu.load("shapings", shaping))
         if not made.has_laws():
-            raise ValueError(
-                f"no law is known for {made} at the logits; known: " + ", ".join(str(known) for known in with_laws())
-            )
+            raise ValueError(f"no law is known for {made} at the logits; known: {known_laws()}")
         return made
 
     def __str__(self) -> str:
@@ -147,6 +145,18 @@ def with_laws() -> list[Prospect]:
     ]
     found = [made for made in (Prospect(*parts) for parts in product(*loaded)) if made.has_laws()]
     return sorted(found, key=lambda made: (made.words["credit"] != "noise", made.words["noise"] != "independent"))
+
+
+def known_laws() -> str:
+    """All that have laws in words: the samples, then the shapings that serve them."""
+    shapings: dict[str, list[str]] = {}
+    for made in with_laws():
+        samples, _, shaping = str(made).rpartition(" × ")
+        shapings.setdefault(samples, []).append(shaping)
+    alike: dict[str, list[str]] = {}
+    for samples, each in shapings.items():
+        alike.setdefault(", ".join(each), []).append(samples)
+    return "; ".join(f"{' or '.join(samples)} × {each}" for each, samples in alike.items())
 
 
 def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:

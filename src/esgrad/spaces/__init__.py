@@ -30,6 +30,9 @@ class Space(Protocol):
     PER_EXAMPLE: bool
     """Whether a position is one example's own logits."""
 
+    TAKES_LOGITS: bool
+    """Whether the point are logits, whose scale the network sets itself: elsewhere t is tuned like the rate."""
+
     def place(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> Place:
         """The batch of images [R, B, ...] with targets [R, B] at a stack of R networks."""
 

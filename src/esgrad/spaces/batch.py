@@ -9,6 +9,7 @@ from esgrad.facts import Facts
 from esgrad.types import Stack, Tensor
 
 PER_EXAMPLE = False
+TAKES_LOGITS = True
 
 
 class AtBatch:

@@ -8,6 +8,7 @@ from esgrad.facts import Facts
 from esgrad.types import Stack, Tensor
 
 PER_EXAMPLE = False
+TAKES_LOGITS = False
 
 
 class AtParameters:

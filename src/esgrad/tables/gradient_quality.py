@@ -11,7 +11,7 @@ from esgrad.records import QUALITY_COLUMNS
 from esgrad.suite import Suite
 
 _KEY = [
-    *("dataset", "model", "step", "level", "batch_size", "space", "noise", "shaping"),
+    *("dataset", "model", "step", "level", "batch_size", "space", "noise", "credit", "shaping"),
     *("logit_dim", "num_samples", "noise_variance", "reference"),
 ]
 

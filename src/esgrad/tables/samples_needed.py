@@ -26,7 +26,8 @@ from esgrad.statistics import NOTHING, Interval, median_interval, median_order
 from esgrad.suite import Suite
 
 KEY = [
-    *("dataset", "model", "stage", "level", "batch_size", "noise_variance", "space", "noise", "shaping", "cosine"),
+    *("dataset", "model", "stage", "level", "batch_size", "noise_variance", "space", "noise", "credit"),
+    *("shaping", "cosine"),
     "logit_dim",
 ]
 RATIO = ["ratio_to_law", "ratio_low", "ratio_high"]

@@ -70,9 +70,8 @@ def class_moments(logits: Tensor, targets: Tensor, variance: Tensor) -> Moments:
     log_share, gradients = log_probability_and_gradient(spread, each, t.sqrt()[..., None].expand_as(each))
     own = torch.nn.functional.one_hot(targets, k).bool()
     log_others = log_share.masked_fill(own, -torch.inf)
-    log_miss = log_others.logsumexp(-1)
-    others, miss = (log_others - log_miss[..., None]).exp(), log_miss.exp()
-    log_p, v = curvature(logits, targets, t.sqrt())[0], gradients[own].reshape(logits.shape)
+    others = log_others.softmax(-1)
+    log_p, miss, v = curvature(logits, targets, t.sqrt())[:3]  # to relative precision
 
     def missed(u: Tensor, onto: Tensor) -> Tensor:
         return (others * torch.einsum("...ak,...k->...a", gradients, u).square()).sum(-1)

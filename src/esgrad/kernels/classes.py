@@ -1,0 +1,129 @@
+"""Draws of a class from given log-probabilities by inversion, O(log K) each, and sums over what was drawn.
+
+    W_k    =  rint(2^s · 2^{(l_k − max l) log2 e})      s = 52 − ⌈log2 K⌉: whole numbers, hence exact sums in any order
+    x      =  (u + ½) · 2⁻⁵² · ΣW                       u: 52 bits of a Philox block, two samples a block
+    class  =  the number of partial sums W_0 + … + W_k that are at most x
+
+The exponential is a polynomial of our own, so that every body on every device gives the same bits; a class with less
+than 2⁻⁵² of the largest probability is never drawn.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from esgrad.kernels.fill import _philox as _fill_words
+from esgrad.kernels.philox import philox
+
+BITS = 52
+LOG2_E = 1.4426950408889634
+EXP2 = (  # ln(2)^i/i!: 2^f for |f| ≤ ½, relative error 2e-16
+    1.0, 0.6931471805599453, 0.24022650695910072, 0.05550410866482158, 0.009618129107628477, 0.0013333558146428443,
+    0.0001540353039338161, 1.5252733804059841e-05, 1.3215486790144307e-06, 1.01780860092397e-07, 7.054911620801123e-09,
+    4.445538271870811e-10, 2.5678435993488206e-11, 1.3691488853904129e-12,
+)  # fmt: skip
+TILE = 128  # blocks of two samples at a time
+
+
+def weights(log_probability: Tensor) -> Tensor:
+    """Whole-number weights W, float64 [..., K], of log-probabilities up to a constant, float64 [..., K]."""
+    bits = BITS - (log_probability.shape[-1] - 1).bit_length()
+    power = (log_probability - log_probability.amax(-1, keepdim=True)) * LOG2_E
+    whole = power.clamp(min=-bits - 2.0).round()
+    fraction = (power - whole).clamp(min=-0.5)  # where the clamp above has acted, W is 0 all the same
+    value = torch.full_like(fraction, EXP2[-1])
+    for coefficient in EXP2[-2::-1]:
+        value = value * fraction + coefficient
+    scale = ((whole.long() + bits + 1023) << 52).view(torch.float64)
+    return (value * scale).round()
+
+
+def draw(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int) -> Tensor:
+    """Classes of the samples start (even) to stop, int64 [R, n, Q], from the partial sums [R, Q, K] of weights.
+
+    R = S·G runs, those of a seed in a row: they share their uniform numbers, which depend on (seed, role; step, Q's
+    place, sample) alone.
+    """
+    if cumulative.device.type == "cpu":
+        out = torch.empty(len(cumulative), stop - start, cumulative.shape[1], dtype=torch.int64)
+        keys = torch.tensor(seeds, dtype=torch.int64).numpy()
+        _draw(cumulative.contiguous().numpy(), keys, int(role), int(step), int(start), out.numpy())
+        return out
+    return draw_torch(cumulative, seeds, role, step, start, stop)
+
+
+def draw_torch(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int) -> Tensor:
+    """The same in plain torch, on any device: the oracle, equal to the bit."""
+    device, places = cumulative.device, cumulative.shape[1]
+    pair = torch.arange(start // 2, -(-stop // 2), device=device)[:, None]  # [n/2, 1]
+    place = torch.arange(places, device=device)
+    block = torch.zeros_like(place)
+    counter = torch.stack(torch.broadcast_tensors(block + step, place, pair, block), -1)  # [n/2, Q, 4]
+    key = torch.tensor([[seed, role] for seed in seeds], device=device)[:, None, None]  # [S, 1, 1, 2]
+    words = philox(counter, key).unflatten(-1, (2, 2))  # [S, n/2, Q, 2, 2]
+    bits = (words[..., 0] << 20) | (words[..., 1] >> 12)
+    uniform = (bits.double() + 0.5) * 2.0**-BITS
+    uniform = uniform.movedim(-1, 2).flatten(1, 2)[:, : stop - start]  # [S, n, Q]
+    uniform = uniform.repeat_interleave(len(cumulative) // len(seeds), 0)
+    total = cumulative[..., -1]
+    at = torch.minimum(uniform * total[:, None], total[:, None] - 0.5)
+    return torch.searchsorted(cumulative, at.movedim(1, -1).contiguous(), right=True).movedim(-1, 1)
+
+
+def tally(sums: Tensor, weight: Tensor, classes: Tensor) -> None:
+    """sums [R, Q, K] float64 += weight [R, n, M] at the classes [R, n, Q], Q = M·k, n ascending, in place."""
+    if sums.device.type == "cpu":
+        _tally(sums.numpy(), weight.double().contiguous().numpy(), classes.contiguous().numpy())
+    else:
+        tally_torch(sums, weight, classes)
+
+
+def tally_torch(sums: Tensor, weight: Tensor, classes: Tensor) -> None:
+    """The same in plain torch, on any device: the oracle, equal to the bit."""
+    each = weight.double().repeat_interleave(classes.shape[2] // weight.shape[2], 2)  # [R, n, Q]
+    for n in range(classes.shape[1]):
+        sums.scatter_add_(2, classes[:, n, :, None], each[:, n, :, None])
+
+
+@njit(cache=True, nogil=True)
+def _draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, out: np.ndarray) -> None:
+    runs, places, classes = cumulative.shape
+    samples, group = out.shape[1], runs // len(seeds)
+    counters, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
+    for s in range(len(seeds)):
+        for q in range(places):
+            for first in range(0, samples, 2 * TILE):
+                count = min(2 * TILE, samples - first)
+                blocks = (count + 1) // 2
+                for i in range(blocks):
+                    counters[0, i], counters[1, i] = q, (start + first) // 2 + i
+                _fill_words(step, counters, seeds[s], role, words, blocks)
+                for g in range(group):
+                    r = s * group + g
+                    total = cumulative[r, q, classes - 1]
+                    for i in range(count):
+                        high, low = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
+                        bits = (high << np.uint64(20)) | (low >> np.uint64(12))
+                        at = (np.float64(bits) + 0.5) * 2.0**-52 * total
+                        at = min(at, total - 0.5)
+                        below, above = 0, classes - 1  # the first partial sum beyond x
+                        while below < above:
+                            middle = (below + above) // 2
+                            if cumulative[r, q, middle] <= at:
+                                below = middle + 1
+                            else:
+                                above = middle
+                        out[r, first + i, q] = below
+
+
+@njit(cache=True, nogil=True)
+def _tally(sums: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
+    runs, samples, places = classes.shape
+    readings = places // weight.shape[2]
+    for r in range(runs):
+        for n in range(samples):
+            for q in range(places):
+                sums[r, q, classes[r, n, q]] += weight[r, n, q // readings]

@@ -1,0 +1,59 @@
+"""Label search is backprop with the price of looking every label up once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esgrad import label_search
+from esgrad.records import COLUMNS
+
+K = 10
+
+
+def test_asking_class_by_class_costs_what_the_formula_says() -> None:
+    """By asking: every order of the classes is as good as another, and the last class need not be asked about."""
+    for classes in (2, 3, 10, 100):
+        asked = [min(label + 1, classes - 1) for label in range(classes)]
+        assert label_search.queries_per_label(classes) == pytest.approx(np.mean(asked))
+    assert label_search.queries_per_label(1000) == pytest.approx(500.499)
+
+
+@pytest.fixture
+def trained() -> pd.DataFrame:
+    """Backprop beside somebody who asks the box, on digits."""
+    words = {"experiment": "headline", "dataset": "digits", "model": "mlp", "logit_dim": K, "batch_size": 32}
+    rows = [
+        words | {"method": method, "blackbox": box, "seed": seed, "step": step, "examples": 32 * step, "queries": asked}
+        for method, box, asked in (("backprop", "cross_entropy", 1.0), ("lecture", "zero_one", 7.0))
+        for seed in (0, 1)
+        for step in (0, 10, 100)
+    ]
+    fill = {column: 10 for column, kind in COLUMNS.items() if kind == "int64" and column not in rows[0]}
+    return pd.DataFrame(rows).assign(**fill).reindex(columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def test_it_has_backprop_s_rows_with_its_own_queries(trained: pd.DataFrame) -> None:
+    found = label_search.runs(trained)
+    backprop = trained[trained["method"] == "backprop"].reset_index(drop=True)
+    own = ["method", "blackbox", "queries"]
+    pd.testing.assert_frame_equal(found.drop(columns=own), backprop.drop(columns=own))
+    assert set(found["method"]) == {"label_search"}
+    assert set(found["blackbox"]) == {"zero_one"}
+    price = label_search.queries_per_label(K)
+    # of the digits 1,079 are for training: after 100 steps of 32 each has been seen, and paid for once
+    assert found["queries"].tolist() == pytest.approx([0, 320 * price, 1079 * price] * 2)
+
+
+def test_all_training_digits_cost_5827_queries(trained: pd.DataFrame) -> None:
+    assert label_search.runs(trained)["queries"].max() == pytest.approx(5827, abs=1)
+
+
+@pytest.mark.parametrize("box", ["digit_sum", "cross_entropy"])
+def test_where_nobody_asks_about_one_class_there_is_none(box: str, trained: pd.DataFrame) -> None:
+    """A sum of digits tells no digit, and a cross-entropy is no answer to a question about a class."""
+    other = trained.assign(blackbox=trained["blackbox"].where(trained["method"] == "backprop", box).astype("string"))
+    assert label_search.runs(other).empty
+
+
+def test_without_backprop_there_is_none(trained: pd.DataFrame) -> None:
+    assert label_search.runs(trained[trained["method"] != "backprop"]).empty
