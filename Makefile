@@ -45,8 +45,9 @@ lint-style: setup ## ruff: style and formatting of the Python files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-lint-types: setup ## mypy: types of the package
-	@$(BIN)/mypy
+lint-types: setup ## mypy: types of the package, and every file of a menu held to the menu's protocol
+	@mkdir -p .mypy_cache && $(BIN)/python workflow/typed_menus.py > .mypy_cache/typed_menus.py
+	@$(BIN)/mypy src .mypy_cache/typed_menus.py
 
 lint-workflow: setup ## snakefmt and snakemake --lint: form of the workflow
 	@$(BIN)/snakefmt --check Snakefile workflow
@@ -58,7 +59,7 @@ format: setup ## write the form that lint asks for
 	@$(BIN)/snakefmt Snakefile workflow
 
 config-docs: setup ## write config/README.md from the schema's descriptions
-	@$(BIN)/python -m esgrad.config_docs > config/README.md.tmp && mv config/README.md.tmp config/README.md
+	@$(BIN)/python -m esgrad.suite.config_docs > config/README.md.tmp && mv config/README.md.tmp config/README.md
 
 reference: setup ## keep results/NAME as committed reference results (NAME=default)
 	@$(BIN)/python workflow/reference.py $(if $(NAME),$(NAME),default)

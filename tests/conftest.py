@@ -11,7 +11,7 @@ from tests.workflow import SMOKE, Checkout
 @pytest.fixture(scope="session", autouse=True)
 def settled():
     """Sums as a job makes them, whatever the machine: `training.settle`."""
-    from esgrad.training import settle
+    from esgrad.training.loop import settle
 
     settle()
 
@@ -19,7 +19,7 @@ def settled():
 @pytest.fixture(scope="session")
 def digits():
     """The default data set, decoded."""
-    from esgrad import data
+    from esgrad.tasks import data
 
     return data.decode("digits", "data")
 

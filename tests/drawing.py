@@ -10,20 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import menu, theory
-from esgrad.credits import Credit
-from esgrad.fitness import PerExample
-from esgrad.key import Key
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients.credits import Credit
+from esgrad.gradients.fitness import PerExample
+from esgrad.gradients.key import Key
+from esgrad.gradients.noises import Noise
+from esgrad.gradients.quadrature import log_probability_and_gradient
+from esgrad.gradients.shapings import Shaping, has_counts_law
+from esgrad.kernels.streams import Role
+from esgrad.laws import Place
+from esgrad.laws.curvature import curvature, single_hit
 from esgrad.measurement.sampler import Sampler
-from esgrad.noises import Noise
-from esgrad.quadrature import log_probability_and_gradient
-from esgrad.shapings import Shaping, has_counts_law
-from esgrad.streams import Role
-from esgrad.theory import Place
-from esgrad.theory.curvature import curvature, single_hit
 
 TWO_SIGMAS = pytest.mark.parametrize("sigma", [0.5, 3.0])
-QUADRATURE = 1e-6  # what esgrad.quadrature promises, relative
+QUADRATURE = 1e-6  # what esgrad.gradients.quadrature promises, relative
 TARGET = torch.tensor(0)
 ZERO_ONE = menu.load("blackboxes", "zero_one")
 Words = tuple[str, str, str]

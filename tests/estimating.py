@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import menu, streams
-from esgrad.blackboxes.zero_one import fitness as zero_one
-from esgrad.estimator import Estimator
-from esgrad.exact import Exact
-from esgrad.facts import Facts
-from esgrad.fitness import Points
-from esgrad.key import Key
-from esgrad.streams import Role
+from esgrad import menu
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.exact import Exact
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.fitness import Points
+from esgrad.gradients.key import Key
+from esgrad.kernels import streams
+from esgrad.kernels.streams import Role
+from esgrad.tasks.blackboxes.zero_one import fitness as zero_one
 
 COPIES = 20_000
 N = 6  # samples: even, for mirrored noise

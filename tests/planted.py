@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from esgrad.records import COLUMNS, QUALITY_COLUMNS, SAMPLES_COLUMNS
-from esgrad.suite import CELL, FIRST_TUNING_SEED, Suite
+from esgrad.measurement.columns import QUALITY_COLUMNS, SAMPLES_COLUMNS
+from esgrad.suite.gathered import CELL, FIRST_TUNING_SEED, Suite
+from esgrad.suite.records import COLUMNS
 
 MAX_STEPS, MAX_QUERIES = 3_000, 2_560_000
 VALIDATION_EXAMPLES = 360

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from esgrad import menu, training
-from esgrad.data import Data
-from esgrad.job import Job
+from esgrad import menu
+from esgrad.tasks.data import Data
+from esgrad.training import loop as training
+from esgrad.training.job import Job
 
 Rows = list[dict[str, Any]]
 GROUPS = [(1.0, 0.01), (0.04, 0.03)]

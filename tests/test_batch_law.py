@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from esgrad import config, menu, theory
-from esgrad.data import decode
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.laws.curvature import curvature
 from esgrad.measurement import checkpoints, quality
 from esgrad.measurement.batch_law import BatchLaw
 from esgrad.measurement.pushed import Pushed
 from esgrad.measurement.sampler import Sampler
-from esgrad.theory.curvature import curvature
+from esgrad.suite import config
+from esgrad.tasks.data import decode
 
 LECTURE = menu.load("noises", "independent"), menu.load("credits", "noise")
 COUNTED = {
@@ -37,7 +39,7 @@ def law_of(at, variance) -> BatchLaw:
 def covariance_of(shaping, at, variance, num_samples):
     """With all of ∇²p, at any K."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("esgrad.theory.gaussian.EXACT_UP_TO", 1000)
+        patch.setattr("esgrad.laws.gaussian.EXACT_UP_TO", 1000)
         moments = theory.moments(*LECTURE, at.logits, at.targets, variance, whole=True)
     return theory.covariance(shaping, moments, num_samples)
 
@@ -78,7 +80,7 @@ def test_the_noise_along_a_direction_is_that_of_the_whole_covariance(networks, v
 def test_beyond_100_logits_the_probes_find_a_batch_s_variance(networks, monkeypatch, shaping, k, tolerance):
     """Σ tr(J C Jᵀ) of the batch in full, by 64 probes, whose error falls as the root of the noise's dimension."""
     monkeypatch.setattr("esgrad.measurement.pushed.EXACT_UP_TO", 2)
-    monkeypatch.setattr("esgrad.theory.gaussian.EXACT_UP_TO", 2)
+    monkeypatch.setattr("esgrad.laws.gaussian.EXACT_UP_TO", 2)
     for at in networks[k]:
         few = at.few(4)
         covariance = covariance_of(shaping, few, 1.0, 30)
@@ -111,8 +113,8 @@ def test_beyond_100_logits_a_curvature_that_is_alike_across_the_gradient_is_exac
     def planted(*arguments):
         return curvature(*arguments)._replace(laplacian=torch.full_like(along, trace), along=along)
 
-    monkeypatch.setattr("esgrad.theory.gaussian.EXACT_UP_TO", 1)
-    monkeypatch.setattr("esgrad.theory.gaussian.curvature", planted)
+    monkeypatch.setattr("esgrad.laws.gaussian.EXACT_UP_TO", 1)
+    monkeypatch.setattr("esgrad.laws.gaussian.curvature", planted)
     moments = Pushed(networks[k][1].few(3), *LECTURE, 1.0).moments
     v = torch.randn(3, k, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     onto = (v * torch.nn.functional.normalize(moments.gradient, dim=1)).sum(1).square()  # |v̂·v|²

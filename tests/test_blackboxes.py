@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from esgrad import menu
-from esgrad.data import Data
-from esgrad.fitness import Points
-from esgrad.stack import Stack, initialised
-from esgrad.streams import Role, normals
+from esgrad.gradients.fitness import Points
+from esgrad.kernels.streams import Role, normals
+from esgrad.tasks.data import Data
+from esgrad.tasks.stack import Stack, initialised
 
 # Black boxes
 

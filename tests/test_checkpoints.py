@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from esgrad import config, data, menu
-from esgrad.data import split
+from esgrad import menu
 from esgrad.measurement import checkpoints
-from esgrad.training import train
+from esgrad.suite import config
+from esgrad.tasks import data
+from esgrad.tasks.data import split
+from esgrad.training.loop import train
 
 STEPS = 40
 

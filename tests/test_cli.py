@@ -67,7 +67,7 @@ def test_a_run_by_hand_prints_its_accuracy_as_it_learns(capsys):
 
 
 def test_a_run_as_json_has_the_columns_of_a_record(capsys):
-    from esgrad import records
+    from esgrad.suite import records
 
     code, out, _ = said(capsys, "train", "--method", "backprop", "--max-steps", "3", "--json", "--device", "cpu")
     assert code == 0
@@ -125,7 +125,7 @@ def test_a_folder_without_write_permission_is_named(capsys, tmp_path):
 
 
 def test_a_job_that_fails_is_answered_in_one_line_with_exit_code_2(capsys, monkeypatch):
-    from esgrad import config, worker
+    from esgrad.suite import config, worker
 
     def fails(*_):
         raise RuntimeError("headline/digits: N = 2 (MemoryError: planted); the other cells are kept for the next run")

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from esgrad.runs import arrivals, backprop, targets
+from esgrad.report.runs import arrivals, backprop, targets
+from esgrad.report.tables import comparisons
 from esgrad.statistics import ratio_interval
 from esgrad.statistics.comparisons import holm, smallest_detectable
-from esgrad.suite import CELL
-from esgrad.tables import comparisons
+from esgrad.suite.gathered import CELL
 from tests.planted import planted_suite
 
 METHODS = ["backprop", "smoothed", "lecture", "success", "maxrl", "openai_es"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from esgrad import config, config_docs, forecast
-from esgrad.job import Job
+from esgrad.suite import config, config_docs, forecast
+from esgrad.training.job import Job
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))

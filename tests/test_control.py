@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import config, costs, menu, sources, streams, theory
-from esgrad.controls import gaussian
-from esgrad.estimator import Estimator
-from esgrad.facts import Facts
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients import costs
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.facts import Facts
+from esgrad.kernels import streams
+from esgrad.suite import config, sources
+from esgrad.training.controls import gaussian
 from tests import running
 from tests.drawing import ALL, Words, modules
 from tests.estimating import COPIES, EACH_SHAPING, LOGITS, NOISES, TARGETS, TWO_VARIANCES, N, estimates, hits
@@ -188,10 +192,10 @@ def test_its_sources_are_the_controls_and_the_laws_and_those_of_others_are_not()
     def names(job):
         return {path.relative_to(menu.PACKAGE).as_posix() for path in sources.of_job(job)}
 
-    assert {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} <= names(
+    assert {"training/controls/gaussian.py", "laws/variance.py", "laws/curvature.py"} <= names(
         running.job(control="gaussian")
     )
-    assert not {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} & names(running.job())
+    assert not {"training/controls/gaussian.py", "laws/variance.py", "laws/curvature.py"} & names(running.job())
 
 
 LECTURE = {"space": "logits", "noise": "independent", "shaping": "raw", "blackbox": "zero_one"}

@@ -11,16 +11,16 @@ from scipy.stats import binom
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.quadrature import log_probability_and_gradient
-from esgrad.theory import (
+from esgrad.gradients.quadrature import log_probability_and_gradient
+from esgrad.laws import (
     baseline_variance,
     gradient_variance,
     mean_cosine,
     samples_needed,
     squared_cosine,
 )
-from esgrad.theory.binomial import hits
-from esgrad.theory.curvature import hessian
+from esgrad.laws.binomial import hits
+from esgrad.laws.curvature import hessian
 from tests.drawing import (
     EACH_CASE,
     EACH_DIRECTION,

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import es_gradient, menu, theory
-from esgrad.blackboxes import cross_entropy, digit_sum, zero_one
-from esgrad.estimator import Estimator
-from esgrad.facts import Facts
-from esgrad.fitness import PerBatch, PerExample
-from esgrad.key import Key
-from esgrad.streams import Role
-from esgrad.theory import readings
-from esgrad.theory.example import seen
+from esgrad import es_gradient, menu
+from esgrad import laws as theory
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.fitness import PerBatch, PerExample
+from esgrad.gradients.key import Key
+from esgrad.kernels.streams import Role
+from esgrad.laws import readings
+from esgrad.laws.example import seen
+from esgrad.tasks.blackboxes import cross_entropy, digit_sum, zero_one
 
 N = 6
 TWO_VARIANCES = pytest.mark.parametrize("variance", [0.04, 9.0])
@@ -98,7 +99,7 @@ def test_crediting_the_class_never_adds_variance_in_any_direction(noise: str, sh
 def test_credit_is_the_mean_of_the_noise_given_the_class_it_led_to(noise: str, variance: float) -> None:
     """Averaged over many samples of the noise itself, which knows nothing of any formula."""
     module, logits = menu.load("noises", noise), LOGITS[0]
-    from esgrad import streams
+    from esgrad.kernels import streams
 
     def normals(start: int, stop: int) -> Tensor:
         return streams.normals([4], Role.NOISE, 0, start, stop, 1, 4)
@@ -123,8 +124,8 @@ def test_credit_is_the_mean_of_the_noise_given_the_class_it_led_to(noise: str, v
 @pytest.mark.parametrize("num_logits", [2, 10, 100, 1000])
 def test_gaussian_probabilities_and_credits_are_those_of_the_quadrature(num_logits: int) -> None:
     """Against the exact gradient of each class's own probability, one class after the other."""
-    from esgrad.categorical import gaussian
-    from esgrad.quadrature import log_probability_and_gradient
+    from esgrad.gradients.categorical import gaussian
+    from esgrad.gradients.quadrature import log_probability_and_gradient
 
     generator = torch.Generator().manual_seed(num_logits)
     logits = 2 * torch.randn(num_logits, generator=generator, dtype=torch.float64)

@@ -10,8 +10,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.quadrature import log_probability_and_gradient
-from esgrad.theory import (
+from esgrad.gradients.quadrature import log_probability_and_gradient
+from esgrad.laws import (
     Place,
     baseline_variance,
     expected_maximum,
@@ -20,7 +20,7 @@ from esgrad.theory import (
     tied_ratio,
     two_class_ratio,
 )
-from esgrad.theory.curvature import both_hit, curvature, hessian, laplacian, single_hit
+from esgrad.laws.curvature import both_hit, curvature, hessian, laplacian, single_hit
 from tests.drawing import (
     DIRECTED,
     QUADRATURE,

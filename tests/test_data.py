@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 import torch
 
-from esgrad import data, menu
-from esgrad.data import Data
-from esgrad.datasets import cifar10
+from esgrad import menu
+from esgrad.tasks import data
+from esgrad.tasks.data import Data
+from esgrad.tasks.datasets import cifar10
 
 ARGUMENTS = {
     "digit_strings": ["-2", "-3", "-2-mnist"],
@@ -234,7 +235,7 @@ def test_a_word_that_no_data_set_answers_to_is_refused_with_what_would_do(word, 
 
 def test_a_file_whose_facts_are_wrong_is_refused(monkeypatch):
     wrong = data.describe("mnist")
-    monkeypatch.setattr("esgrad.datasets.digits.facts", lambda: wrong)
+    monkeypatch.setattr("esgrad.tasks.datasets.digits.facts", lambda: wrong)
     assert "not what its facts say" in refusal(data.decode, "digits", "nowhere")
 
 

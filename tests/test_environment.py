@@ -139,7 +139,7 @@ def test_snakemakes_lint_may_miss_a_container_and_nothing_else() -> None:
 def test_the_estimator_of_ten_minutes_is_one(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     text = read("CONTRIBUTING.md")
-    copied, new = re.findall(r"src/esgrad/shapings/(\w+)\.py", text)[:2]
+    copied, new = re.findall(r"src/esgrad/gradients/shapings/(\w+)\.py", text)[:2]
     file = tmp_path / f"{new}.py"
     code = text.partition("```python")[2].partition("   ```\n")[0]
     file.write_text(inspect.cleandoc(code) + "\n", encoding="utf-8")
@@ -159,7 +159,7 @@ def test_contributing_says_of_every_menu_what_its_files_define() -> None:
     rows = re.findall(r"^\| `(\w+)/` \| `(\w+)\.py` \| (.*) \|$", read("CONTRIBUTING.md"), re.MULTILINE)
     assert sorted(row[0] for row in rows) == menu.menus()
     for folder, name, defines in rows:
-        source = (menu.PACKAGE / folder / f"{name}.py").read_text(encoding="utf-8")
+        source = menu.path(folder, name).read_text(encoding="utf-8")
         for word in re.findall(r"`(\w+)[(`]", defines):
             assert re.search(rf"\b{word}\b", source), f"{folder}/{name}.py has no {word}"
 

@@ -17,8 +17,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from esgrad import menu, style
-from esgrad.suite import Suite
+from esgrad import menu
+from esgrad.report import style
+from esgrad.suite.gathered import Suite
 from tests.planted import planted_suite
 
 FIGURES = menu.names("figures")

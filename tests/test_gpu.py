@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from esgrad import config, es_gradient, exact_gradient, menu, streams, training
-from esgrad.kernels import argmax, weighted_sum
+from esgrad import es_gradient, exact_gradient, menu
+from esgrad.kernels import argmax, streams, weighted_sum
+from esgrad.suite import config
+from esgrad.training import loop as training
 
 ROOT = Path(__file__).parents[1]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import menu, streams
-from esgrad.blackboxes import zero_one
-from esgrad.credits.noise import Asked, Tally
-from esgrad.fitness import PerExample, Points
-from esgrad.kernels import hits
+from esgrad import menu
+from esgrad.gradients.credits.noise import Asked, Tally
+from esgrad.gradients.fitness import PerExample, Points
+from esgrad.gradients.key import Key
+from esgrad.kernels import streams
+from esgrad.kernels.compiled import hits
+from esgrad.kernels.streams import Role
 from esgrad.kernels.weighted_sum import LANES
-from esgrad.key import Key
-from esgrad.streams import Role
+from esgrad.tasks.blackboxes import zero_one
 
 SEED, STEP, POSITIONS = 3, 7, 5
 ALL = torch.ones(POSITIONS, dtype=torch.bool)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from esgrad import config, menu
-from esgrad.job import FIRST_TUNING_SEED, Job
+from esgrad import menu
+from esgrad.suite import config
+from esgrad.training.job import FIRST_TUNING_SEED, Job
 
 ROOT = Path(__file__).parents[1]
 EXACT = {"space": "logits", "noise": "", "credit": "", "shaping": "", "num_samples": (None,)}

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esgrad import label_search
-from esgrad.records import COLUMNS
+from esgrad.suite import label_search
+from esgrad.suite.records import COLUMNS
 
 K = 10
 

@@ -9,11 +9,13 @@ import pytest
 from matplotlib.collections import LineCollection
 from scipy import stats
 
-from esgrad import menu, records
-from esgrad.measurement.step_law import predicted_steps, quotient, verdict, verdict_on_control
+from esgrad import menu
+from esgrad.laws.steps import predicted_steps, quotient, verdict, verdict_on_control
+from esgrad.measurement import columns
+from esgrad.report.tables import ladder
 from esgrad.statistics import Interval
-from esgrad.suite import Suite
-from esgrad.tables import ladder
+from esgrad.suite import records
+from esgrad.suite.gathered import Suite
 
 MAX_STEPS = 4000
 PLANTED = {  # method: space, noise, shaping, N, steps to the target
@@ -83,7 +85,7 @@ def planted(*methods: str, noise: dict[str, float] = NOISE, growing: float = 0, 
     measured = [
         {
             **{
-                key: rows.loc[rows["method"] == name, key].iloc[0] for key in records.NOISE_SCALE_COLUMNS if key in rows
+                key: rows.loc[rows["method"] == name, key].iloc[0] for key in columns.NOISE_SCALE_COLUMNS if key in rows
             },
             "step": step,
             "relative_noise": x + growing * place * (name != "backprop"),
@@ -94,7 +96,7 @@ def planted(*methods: str, noise: dict[str, float] = NOISE, growing: float = 0, 
         if name in names
         for place, step in enumerate((0, 10, 100, 10**6))
     ]
-    scales = pd.DataFrame(measured, columns=list(records.NOISE_SCALE_COLUMNS)).astype(records.NOISE_SCALE_COLUMNS)
+    scales = pd.DataFrame(measured, columns=list(columns.NOISE_SCALE_COLUMNS)).astype(columns.NOISE_SCALE_COLUMNS)
     frame = rows.astype(records.COLUMNS)
     return Suite(
         name="planted",

@@ -14,10 +14,11 @@ import torch
 from scipy.stats import gumbel_r, norm
 from torch import Tensor
 
-from esgrad import es_gradient, menu, streams
-from esgrad.exact import smoothed
-from esgrad.shapings import has_counts_law
-from esgrad.streams import Role
+from esgrad import es_gradient, menu
+from esgrad.gradients.exact import smoothed
+from esgrad.gradients.shapings import has_counts_law
+from esgrad.kernels import streams
+from esgrad.kernels.streams import Role
 from tests.estimating import (
     COMBINATIONS,
     LOGITS,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esgrad import menu
-from esgrad.stack import Stack, initialised
+from esgrad.tasks.stack import Stack, initialised
 
 # Optimizers
 

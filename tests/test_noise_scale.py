@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from esgrad import config, records, worker
 from esgrad.measurement import noise_scale
-from esgrad.suite import FIRST_TUNING_SEED
+from esgrad.suite import config, records, worker
+from esgrad.suite.gathered import FIRST_TUNING_SEED
 from tests import running
 
 

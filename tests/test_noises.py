@@ -10,13 +10,13 @@ import torch
 from scipy.stats import gumbel_r, kstest, norm
 from torch import Tensor
 
-from esgrad import es_gradient, menu, streams
-from esgrad.credits.noise import Asked
-from esgrad.facts import Facts
-from esgrad.fitness import Points
-from esgrad.kernels import orthonormal, sobol
-from esgrad.key import Key
-from esgrad.streams import Role
+from esgrad import es_gradient, menu
+from esgrad.gradients.credits.noise import Asked
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.fitness import Points
+from esgrad.gradients.key import Key
+from esgrad.kernels import orthonormal, sobol, streams
+from esgrad.kernels.streams import Role
 from tests.estimating import (
     COMBINATIONS,
     COPIES,

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import esgrad
-from esgrad import theory
+from esgrad import laws as theory
 from esgrad.planning import price, prospect
 from esgrad.planning import words as plan_words
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.quadrature import log_cdf_and_ratio, log_probability_and_gradient
+from esgrad.gradients.quadrature import log_cdf_and_ratio, log_probability_and_gradient
 
 Array = NDArray[np.float64]
 PROMISE = 1e-6  # error of a component, in units of the example's largest; measured: below 1e-8 for K to 10,000

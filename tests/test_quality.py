@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import config, menu
-from esgrad.facts import Facts
+from esgrad import menu
+from esgrad.gradients.facts import Facts
 from esgrad.measurement import checkpoints, quality
+from esgrad.measurement.columns import QUALITY_COLUMNS
 from esgrad.measurement.moments import moments, products, squared_mean
 from esgrad.measurement.sampler import Sampler
-from esgrad.records import QUALITY_COLUMNS
+from esgrad.suite import config
 
 EXAMPLES, SIZE = 12, 4
 

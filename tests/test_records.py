@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, files, records, sources
-from esgrad.job import Job
+from esgrad import files
+from esgrad.suite import config, records, sources
+from esgrad.training.job import Job
 
 ROOT = Path(__file__).parents[1]
 ROW = {

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esgrad import menu, style
-from esgrad.figures import regret as figure_of_regret
+from esgrad import menu
+from esgrad.report import style
+from esgrad.report.figures import regret as figure_of_regret
+from esgrad.report.tables import regret
 from esgrad.statistics import mean_interval
-from esgrad.suite import Suite
-from esgrad.tables import regret
+from esgrad.suite.gathered import Suite
 from tests.planted import planted_suite
 
 METHODS = ("maxrl", "maxrl_spread", "maxrl_annealed", "smoothed")
@@ -211,8 +212,8 @@ def test_a_new_rule_is_drawn_along_training(suite: Suite):
 
 
 def test_every_rule_of_the_menu_and_six_new_ones_have_looks_of_their_own():
-    found = figure_of_regret.looks([*menu.names("variances"), *map("rule_{}".format, range(6))])
-    assert len(set(found.values())) == len(menu.names("variances")) + 6
+    found = figure_of_regret.looks([*menu.names("schedules"), *map("rule_{}".format, range(6))])
+    assert len(set(found.values())) == len(menu.names("schedules")) + 6
     assert next(iter(found)) == "fixed"
 
 

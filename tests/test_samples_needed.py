@@ -8,21 +8,22 @@ import pandas as pd
 import pytest
 import torch
 
-from esgrad import menu, theory
-from esgrad.estimator import Estimator
-from esgrad.fitness import PerExample
-from esgrad.key import Key
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.fitness import PerExample
+from esgrad.gradients.key import Key
+from esgrad.gradients.shapings import has_counts_law
+from esgrad.kernels.streams import Role
 from esgrad.measurement import checkpoints, samples_needed
 from esgrad.measurement.batch_law import BatchLaw
 from esgrad.measurement.brackets import bracket, cell, grid
+from esgrad.measurement.columns import SAMPLES_COLUMNS
 from esgrad.measurement.growing import Growing
 from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.samples_needed import measure
-from esgrad.records import SAMPLES_COLUMNS
-from esgrad.shapings import has_counts_law
-from esgrad.streams import Role
-from esgrad.tables import exponents
-from esgrad.tables import samples_needed as table
+from esgrad.report.tables import exponents
+from esgrad.report.tables import samples_needed as table
 from tests.planted import IMAGES, SLOPES, planted_suite
 from tests.running import job
 

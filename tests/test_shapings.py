@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.exact import Arms, smoothed
+from esgrad.gradients.exact import Arms, smoothed
 from tests.estimating import EACH_SHAPING, SHAPINGS, N, uniform, weights
 
 

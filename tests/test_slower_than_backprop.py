@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esgrad import menu, runs
-from esgrad.suite import Suite
-from esgrad.tables import slower_than_backprop, targets
+from esgrad import menu
+from esgrad.report import runs
+from esgrad.report.tables import slower_than_backprop, targets
+from esgrad.suite.gathered import Suite
 from tests.planted import of, planted_suite
 
 

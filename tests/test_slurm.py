@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from esgrad import config as configuration
 from esgrad import menu
+from esgrad.suite import config as configuration
 from tests import slurm_node
 from tests.workflow import ROOT, SMOKE, Checkout
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from esgrad import menu, sources
-from esgrad.job import Job
+from esgrad import menu
+from esgrad.suite import sources
+from esgrad.training.job import Job
 
 MODULES = {path.relative_to(menu.PACKAGE).as_posix(): path for path in sorted(menu.PACKAGE.rglob("*.py"))}
 METHODS = {
@@ -45,7 +46,7 @@ MENUS = {
     "noises": "noise",
     "credits": "credit",
     "shapings": "shaping",
-    "variances": "variance",
+    "schedules": "variance",
     "exact": "exact",
     "controls": "control",
 }
@@ -126,7 +127,8 @@ def test_a_closure_holds_what_the_job_names_and_what_that_imports(method: str) -
     of = job(method)
     found = names(sources.of_job(of))
     chosen = {file(folder, getattr(of, key)) for folder, key in MENUS.items() if getattr(of, key)}
-    assert chosen | {"training.py", "streams.py", "stack.py", "data.py", "costs.py"} <= found
+    always = {"training/loop.py", "kernels/streams.py", "tasks/stack.py", "tasks/data.py", "gradients/costs.py"}
+    assert chosen | always <= found
     for name in found:
         missing = counted(imported(name)) - found
         assert not missing, f"{name} imports {sorted(missing)}"
@@ -135,15 +137,15 @@ def test_a_closure_holds_what_the_job_names_and_what_that_imports(method: str) -
 @pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
 def test_the_quadrature_is_a_source_of_exact_smoothing(exact: str) -> None:
     """Else an edit of quadrature.py would leave these records as they are."""
-    assert "quadrature.py" in names(sources.of_job(job(exact)))
-    assert "quadrature.py" not in names(sources.of_job(job("backprop")))
+    assert "gradients/quadrature.py" in names(sources.of_job(job(exact)))
+    assert "gradients/quadrature.py" not in names(sources.of_job(job("backprop")))
 
 
 def test_a_control_and_a_rule_are_sources_with_all_that_they_stand_on() -> None:
     """Else an edit of a control, its law or a rule would leave their records as they are."""
     control, rule, plain = (names(sources.of_job(job(name))) for name in ("maxrl_gaussian", "maxrl_annealed", "maxrl"))
-    assert {"controls/gaussian.py", "theory/variance.py", "theory/curvature.py"} <= control - plain
-    assert {"variances/annealed.py", "variances/spread.py"} == rule - plain
+    assert {"training/controls/gaussian.py", "laws/variance.py", "laws/curvature.py"} <= control - plain
+    assert {"gradients/schedules/annealed.py", "gradients/schedules/spread.py"} == rule - plain
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -152,7 +154,7 @@ def test_a_closure_holds_no_other_choice_of_a_menu(method: str) -> None:
     of = job(method)
     found = names(sources.of_job(of))
     chosen = {folder: file(folder, getattr(of, key)) for folder, key in MENUS.items() if getattr(of, key)}
-    brought = names(sources.closure([name for name in chosen.values() if not name.startswith("exact/")]))
+    brought = names(sources.closure([name for name in chosen.values() if "/exact/" not in name]))
     for folder in MENUS:
         others = {file(folder, name) for name in menu.names(folder)} - {chosen.get(folder)}
         if folder in chosen:
@@ -169,13 +171,13 @@ def test_a_closure_holds_nothing_that_comes_after_training(method: str) -> None:
     assert not {name for name in found if name.split("/")[0] in ("figures", "tables")}
     later = {
         "cli.py",
-        "config.py",
-        "suite.py",
-        "records.py",
+        "suite/config.py",
+        "suite/gathered.py",
+        "suite/records.py",
         "statistics/intervals.py",
-        "style.py",
-        "runs.py",
-        "forecast.py",
+        "report/style.py",
+        "report/runs.py",
+        "suite/forecast.py",
     }
     assert not found & later
 
@@ -417,18 +419,43 @@ def test_imports_flow_one_way() -> None:
     for number, layer in enumerate(found):
         print(number, *sorted(layer))
     depth = {name: number for number, layer in enumerate(found) for name in layer}
-    chain = ["menu", "data", "job", "training", "worker", "cli"]
+    chain = ["menu", "tasks/data", "training/job", "training/loop", "suite/worker", "cli"]
     assert all(depth[f"{early}.py"] < depth[f"{late}.py"] for early, late in pairwise(chain))
+
+
+CHAPTERS = (
+    "kernels",
+    "tasks",
+    "gradients",
+    "statistics",
+    "laws",
+    "training",
+    "measurement",
+    "suite",
+    "planning",
+    "report",
+)
+"""In the order in which they may know of each other, each of those before it."""
+
+
+def test_chapters_know_of_those_before_them_alone() -> None:
+    assert sorted(CHAPTERS) == sorted(path.parent.name for path in menu.PACKAGE.glob("*/__init__.py"))
+    for name in MODULES:
+        own, *inside = name.split("/")
+        if inside:
+            known = {other.split("/")[0] for other in imported(name) if "/" in other}
+            later = known - set(CHAPTERS[: CHAPTERS.index(own) + 1])
+            assert not later, f"{name} knows of {', '.join(sorted(later))}"
 
 
 def test_a_menu_s_files_do_not_know_who_chooses_them() -> None:
     """What is plugged in imports no loop, no command and no configuration."""
     after = {
-        "training.py",
-        "worker.py",
-        "job.py",
-        "records.py",
-        "config.py",
+        "training/loop.py",
+        "suite/worker.py",
+        "training/job.py",
+        "suite/records.py",
+        "suite/config.py",
         "cli.py",
         "measurement/quality.py",
         "measurement/checkpoints.py",
@@ -456,12 +483,12 @@ def test_what_the_snakefile_asks_costs_no_torch() -> None:
         if folder not in ("models", "optimizers")
     ]
     asked = "".join(f"import esgrad.{name}\n" for name in menus)
-    loaded = modules_after(f"import esgrad, esgrad.config, esgrad.forecast, esgrad.sources\n{asked}")
+    loaded = modules_after(f"import esgrad, esgrad.suite.config, esgrad.suite.forecast, esgrad.suite.sources\n{asked}")
     assert not loaded & {"torch", "numba", "scipy", "matplotlib", "sklearn"}
 
 
 def test_a_job_is_planned_and_priced_without_torch() -> None:
-    asked = "from esgrad import config, forecast, sources\n"
+    asked = "from esgrad.suite import config, forecast, sources\n"
     asked += "c = config.read('config/smoke.yaml')\n[sources.of_job(j) for j in config.jobs(c)]\nforecast.summary(c)"
     root = Path(__file__).parents[1]
     done = subprocess.run(

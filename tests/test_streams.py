@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from esgrad import streams
+from esgrad.kernels import streams
 from esgrad.kernels.philox import philox, standard_normal
-from esgrad.streams import Role, normals, permutation
+from esgrad.kernels.streams import Role, normals, permutation
 
 WORDS = 2**23  # distinct inputs of the inverse
 

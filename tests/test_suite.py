@@ -7,8 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, data, records, suite, worker
+from esgrad.measurement import columns
 from esgrad.measurement import specifications as measurements
+from esgrad.suite import config, records, worker
+from esgrad.suite import gathered as suite
+from esgrad.tasks import data
 
 ROOT = Path(__file__).parents[1]
 LECTURE = Path("runs/headline/digits/mlp/zero_one/lecture/logit_dim=10/batch_size=32")
@@ -57,15 +60,15 @@ def cells(table):
     return set(zip(table["method"], table["num_samples"].fillna(0), strict=True))
 
 
-MEASURED = {"gradient_quality": records.QUALITY_COLUMNS, "samples_needed": records.SAMPLES_COLUMNS}
+MEASURED = {"gradient_quality": columns.QUALITY_COLUMNS, "samples_needed": columns.SAMPLES_COLUMNS}
 
 
 def measure(folder, rows=0):
     """Plant what the smoke suite measures, each K with so many rows."""
     asked = json.loads((folder / "suite.json").read_text())
-    for section, columns in MEASURED.items():
+    for section, wanted in MEASURED.items():
         for k in asked[section]["logit_dim"]:
-            frame = pd.DataFrame(columns=columns, index=range(rows)).assign(logit_dim=k)
+            frame = pd.DataFrame(columns=wanted, index=range(rows)).assign(logit_dim=k)
             records.write(frame, folder / measurements.path(section, k))
 
 
@@ -81,7 +84,7 @@ def test_without_a_measurement_a_suite_is_refused_unless_partial(whole, section)
 def test_measurements_are_gathered_over_k(whole):
     loaded = suite.load(whole, partial=True)
     assert len(loaded.gradient_quality) == len(loaded.samples_needed) == 0
-    assert list(loaded.gradient_quality.columns) == records.QUALITY_COLUMNS
+    assert list(loaded.gradient_quality.columns) == columns.QUALITY_COLUMNS
     trained = {("backprop", 0), ("maxrl", 2), ("lecture", 1), ("lecture", 2)}
     assert cells(loaded.tuning) == trained
     assert cells(loaded.records) == trained | {("label_search", 0)}
@@ -106,8 +109,8 @@ def test_a_configuration_that_measures_nothing_asks_for_no_file(whole):
         del asked[section]
     records.write_json(asked, whole / "suite.json")
     loaded = suite.load(whole)
-    for section, columns in MEASURED.items():
-        assert list(getattr(loaded, section).columns) == columns
+    for section, wanted in MEASURED.items():
+        assert list(getattr(loaded, section).columns) == wanted
 
 
 def test_a_skipped_cell_is_listed_with_its_reason(whole):

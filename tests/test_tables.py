@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from esgrad import markdown, menu, runs
-from esgrad.records import QUALITY_COLUMNS
-from esgrad.suite import CELL, Suite
-from esgrad.tables import (
+from esgrad import menu
+from esgrad.measurement.columns import QUALITY_COLUMNS
+from esgrad.report import markdown, runs
+from esgrad.report.tables import (
     accuracy,
     exponents,
     learning_rates,
@@ -20,6 +20,7 @@ from esgrad.tables import (
     success_rate,
     targets,
 )
+from esgrad.suite.gathered import CELL, Suite
 from tests.planted import of, planted_suite
 
 KEYS = {

@@ -11,13 +11,14 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from esgrad import menu, theory
-from esgrad.estimator import Estimator
-from esgrad.fitness import PerExample
-from esgrad.key import Key
-from esgrad.quadrature import log_probability_and_gradient
-from esgrad.streams import Role
-from esgrad.theory import (
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.fitness import PerExample
+from esgrad.gradients.key import Key
+from esgrad.gradients.quadrature import log_probability_and_gradient
+from esgrad.kernels.streams import Role
+from esgrad.laws import (
     RANK_FACTOR,
     baseline_variance,
     batch_variance,
@@ -33,7 +34,7 @@ from esgrad.theory import (
     squared_cosine,
     tied_ratio,
 )
-from esgrad.theory.binomial import hits
+from esgrad.laws.binomial import hits
 from tests.drawing import (
     CASES,
     COUNTED,
@@ -89,7 +90,7 @@ def test_where_hits_are_rare_their_means_have_ten_digits(mean: float, num_sample
 # The variance laws
 
 
-QUADRATURE_TWICE = ("independent", "class")  # of every class, to the 1e-6 that esgrad.quadrature promises
+QUADRATURE_TWICE = ("independent", "class")  # of every class, to the 1e-6 that esgrad.gradients.quadrature promises
 
 
 def rarely(words: Words, case: Case, law: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esgrad import costs, data, es_gradient, menu, training
-from esgrad.data import Data
-from esgrad.stack import Stack, initialised
-from esgrad.streams import Role, normals, permutation
+from esgrad import es_gradient, menu
+from esgrad.gradients import costs
+from esgrad.kernels.streams import Role, normals, permutation
+from esgrad.tasks import data
+from esgrad.tasks.data import Data
+from esgrad.tasks.stack import Stack, initialised
+from esgrad.training import loop as training
 from tests.running import GROUPS, KINDS, SAMPLES, Rows, job, kind, of_run, run, text
 
 

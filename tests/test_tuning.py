@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from esgrad import tuning, worker
-from esgrad.data import Data
-from esgrad.job import Job
+from esgrad.suite import worker
+from esgrad.tasks.data import Data
+from esgrad.training import tuning
+from esgrad.training.job import Job
 from tests.running import SAMPLES, Rows, job, kind
 
 # Tuning

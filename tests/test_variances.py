@@ -9,27 +9,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from esgrad import menu, streams
-from esgrad.data import Data
-from esgrad.estimator import Estimator
-from esgrad.facts import Facts
-from esgrad.job import Job
-from esgrad.quadrature import log_probability_and_gradient
-from esgrad.stack import Stack, initialised
-from esgrad.streams import Role
-from esgrad.training import Ascent, Images
-from esgrad.variances import Last
+from esgrad import menu
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.quadrature import log_probability_and_gradient
+from esgrad.gradients.schedules import Last
+from esgrad.kernels import streams
+from esgrad.kernels.streams import Role
+from esgrad.tasks.data import Data
+from esgrad.tasks.stack import Stack, initialised
+from esgrad.training.job import Job
+from esgrad.training.loop import Ascent, Images
 from tests.running import GROUPS, KINDS, SAMPLES, job, of_run, run, text
 
 JUDGED = Facts.of(menu.load("blackboxes", "zero_one"))
-RULES = menu.names("variances")
+RULES = menu.names("schedules")
 EACH = pytest.mark.parametrize("rule", RULES)
 RELATIVE = [rule for rule in RULES if rule != "fixed"]
 
 
 def t(rule: str, point: Tensor, level: float = 0.5, progress: float = 0.0, before: float = nan, rate: float = nan):
     """The rule's t for logits [R, M, D]; the first where nothing is known of a step before."""
-    of, (start, *last) = menu.load("variances", rule), (torch.full((len(point),), x) for x in (level, before, rate))
+    of, (start, *last) = menu.load("schedules", rule), (torch.full((len(point),), x) for x in (level, before, rate))
     without_samples = of.refuses(JUDGED, per_example=True, samples=False) is None
     first = isnan(before) or (isnan(rate) and not without_samples)
     return of.variance(start, None if first else Last(*last), point, progress)
@@ -221,7 +222,7 @@ def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[St
 def test_hit_rate_moves_log_t_at_each_step_by_the_hits_of_the_step_before(judge: str, digits: Data):
     """By GAIN (rate − ½) each, from the level on, of all of its samples and of no other run's."""
     done = steps(job(variance="hit_rate"), digits, judge=judge)
-    gain, rates = menu.load("variances", "hit_rate").GAIN, torch.stack([step.rate for step in done])
+    gain, rates = menu.load("schedules", "hit_rate").GAIN, torch.stack([step.rate for step in done])
     assert gain > 0
     assert (rates[:, 0] != rates[:, 1]).all()
     moves = torch.stack([step.t.log() for step in done]).diff(dim=0)
@@ -232,7 +233,7 @@ def test_hit_rate_moves_log_t_at_each_step_by_the_hits_of_the_step_before(judge:
 
 def test_t_is_of_the_share_of_the_run_that_is_over_before_the_step(digits: Data):
     """The first step is annealed by nothing: its t is that of `spread`."""
-    annealed = menu.load("variances", "annealed")
+    annealed = menu.load("schedules", "annealed")
     for index, step in enumerate(steps(job(variance="annealed"), digits)):
         torch.testing.assert_close(step.t, annealed.variance(LEVELS, Last(LEVELS, LEVELS), step.point, index / 5))
     spread = steps(job(variance="spread"), digits, 1)[0].t

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esgrad import config, data, records, worker
+from esgrad.suite import config, records, worker
+from esgrad.tasks import data
 
 ROOT = Path(__file__).parents[1]
 

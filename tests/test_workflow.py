@@ -93,13 +93,13 @@ def test_a_second_run_has_nothing_to_be_done(finished):
 @pytest.mark.parametrize(
     ("edited", "train", "figure", "quality"),
     [
-        ("src/esgrad/shapings/raw.py", 1, FIGURES, 2),
-        ("src/esgrad/shapings/centered_ranks.py", 1, FIGURES, 0),
-        ("src/esgrad/shapings/success.py", 0, 0, 0),
-        ("src/esgrad/streams.py", 6, FIGURES, 2),
-        ("src/esgrad/figures/batch_heatmap.py", 0, 1, 0),
-        ("src/esgrad/exact/log_smoothed.py", 1, FIGURES, 2),
-        ("src/esgrad/theory/variance.py", 0, FIGURES, 2),
+        ("src/esgrad/gradients/shapings/raw.py", 1, FIGURES, 2),
+        ("src/esgrad/gradients/shapings/centered_ranks.py", 1, FIGURES, 0),
+        ("src/esgrad/gradients/shapings/success.py", 0, 0, 0),
+        ("src/esgrad/kernels/streams.py", 6, FIGURES, 2),
+        ("src/esgrad/report/figures/batch_heatmap.py", 0, 1, 0),
+        ("src/esgrad/gradients/exact/log_smoothed.py", 1, FIGURES, 2),
+        ("src/esgrad/laws/variance.py", 0, FIGURES, 2),
         ("src/esgrad/cli.py", 0, 0, 0),
     ],
 )
@@ -116,7 +116,7 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(finished, edited, tr
 
 
 def test_a_touch_without_an_edit_reruns_nothing(finished):
-    (finished.folder / "src/esgrad/streams.py").touch()
+    (finished.folder / "src/esgrad/kernels/streams.py").touch()
     assert finished.planned(*SMOKE) == {}
 
 
@@ -135,8 +135,9 @@ def test_deps_prints_the_sources_of_a_job(finished):
     said = finished.run("esgrad", "deps", job, "--config", "config/smoke.yaml")
     assert said.returncode == 0, said.stdout
     printed = {Path(line).relative_to(finished.folder / "src/esgrad").as_posix() for line in said.stdout.split()}
-    assert {"shapings/raw.py", "noises/independent.py", "streams.py", "training.py"} <= printed
-    assert not {"shapings/maxrl.py", "cli.py", "suite.py"} & printed - {"suite.py"}
+    own = {"gradients/shapings/raw.py", "gradients/noises/independent.py"}
+    assert own | {"kernels/streams.py", "training/loop.py"} <= printed
+    assert not {"gradients/shapings/maxrl.py", "cli.py", "suite/gathered.py"} & printed - {"suite/gathered.py"}
 
 
 def test_records_do_not_depend_on_when_and_beside_what_a_job_runs(finished, tmp_path):
@@ -173,7 +174,7 @@ def test_a_cell_that_fails_leaves_the_others_and_what_can_be_drawn_is_drawn(fini
     broken = Checkout(tmp_path / "broken")
     shutil.copytree(finished.folder / "results", broken.folder / "results")
     broken.append(
-        "src/esgrad/shapings/raw.py",
+        "src/esgrad/gradients/shapings/raw.py",
         "\n\n_whole = weights\n\n\ndef weights(fitness, norms):\n"
         "    if fitness.shape[1] == 10:\n        raise MemoryError('planted')\n    return _whole(fitness, norms)\n",
     )
@@ -183,10 +184,10 @@ def test_a_cell_that_fails_leaves_the_others_and_what_can_be_drawn_is_drawn(fini
     assert "N = 10 (MemoryError: planted)" in said.stdout
     runs, partial = (broken.folder / "results/smoke" / part for part in ("runs", "partial"))
     assert len(list(runs.glob("**/provenance.json"))) == 5, "the other five jobs are whole"
-    accuracy = pd.read_csv(partial / "tables/accuracy.csv")
+    accuracy = pd.read_csv(partial / "report/tables/accuracy.csv")
     assert set(accuracy[accuracy["method"] == "lecture"]["num_samples"]) == {1}, "the cell that worked is kept"
     assert len(list((partial / "figures").glob("*.svg"))) == FIGURES
-    shutil.copy(ROOT / "src/esgrad/shapings/raw.py", broken.folder / "src/esgrad/shapings/raw.py")
+    shutil.copy(ROOT / "src/esgrad/gradients/shapings/raw.py", broken.folder / "src/esgrad/gradients/shapings/raw.py")
     said = broken.snakemake(*SMOKE)
     assert said.returncode == 0, said.stdout[-3000:]
     assert not partial.exists()

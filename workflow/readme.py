@@ -89,7 +89,7 @@ def need() -> str:
 Of one example at a network's start it does. For a cosine of .5 to the exact gradient the lecture's estimate takes
 N = {n("start", "example", "raw", 10)} at K = 10 and {n("start", "example", "raw", 1000)} at K = 1,000; between them N
 grows as K to the power {slope("start", "example", "raw")}. At K = 10,000 (MNIST) it is {far("example")}; in a
-mini-batch of 128, {far("batch")}. *Law* stands for what the moments of the estimate say (`src/esgrad/theory/`), with
+mini-batch of 128, {far("batch")}. *Law* stands for what the moments of the estimate say (`src/esgrad/laws/`), with
 nothing fitted. There are ten labels: the K beyond are logits that no label uses.
 """,
         f"""

@@ -17,7 +17,11 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-_PUBLIC = {"es_gradient": "esgrad.gradients", "exact_gradient": "esgrad.gradients", "plan": "esgrad.planning.plan"}
+_PUBLIC = {
+    "es_gradient": "esgrad.gradients.at_logits",
+    "exact_gradient": "esgrad.gradients.at_logits",
+    "plan": "esgrad.planning.plan",
+}
 __all__ = ["__version__", "es_gradient", "exact_gradient", "plan"]
 
 

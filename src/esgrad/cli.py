@@ -186,8 +186,10 @@ def list_menus(given: argparse.Namespace) -> None:
 
 def train(given: argparse.Namespace) -> None:
     """Train one run and print its evaluations."""
-    from esgrad import config as configuration
-    from esgrad import data, records, training, worker
+    from esgrad.suite import config as configuration
+    from esgrad.suite import records, worker
+    from esgrad.tasks import data
+    from esgrad.training import loop as training
 
     if not Path("config/config.yaml").is_file():
         raise ValueError("config/config.yaml, which names the methods, is not here: run from the root of a checkout")
@@ -253,8 +255,8 @@ def plan(given: argparse.Namespace) -> None:
 
 def deps(given: argparse.Namespace) -> None:
     """Print a job's source closure, one path a line."""
-    from esgrad import config as configuration
-    from esgrad import sources
+    from esgrad.suite import config as configuration
+    from esgrad.suite import sources
 
     jobs = {each.path: each for each in configuration.jobs(configuration.read(given.config))}
     path = given.path.rpartition("runs/")[2].strip("/")
@@ -266,15 +268,15 @@ def deps(given: argparse.Namespace) -> None:
 
 def decode(given: argparse.Namespace) -> None:
     """Decode one data set."""
-    from esgrad import data
+    from esgrad.tasks import data
 
     data.save(data.decode(given.dataset, given.data_root), given.out)
 
 
 def job(given: argparse.Namespace) -> None:
     """Train one job."""
-    from esgrad import worker
-    from esgrad.job import Job
+    from esgrad.suite import worker
+    from esgrad.training.job import Job
 
     worker.run(Job.from_json(given.job), given.data, given.out, given.device)
 
@@ -295,9 +297,11 @@ def samples(given: argparse.Namespace) -> None:
 
 def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
     """Make the checkpoints a specification asks for, measure at them, write the table."""
-    from esgrad import config as configuration
-    from esgrad import data, records, training
     from esgrad.measurement import checkpoints
+    from esgrad.suite import config as configuration
+    from esgrad.suite import records
+    from esgrad.tasks import data
+    from esgrad.training import loop as training
 
     try:
         spec = json.loads(given.spec)
@@ -317,9 +321,12 @@ def _measure(given: argparse.Namespace, section: str, measure: Any) -> None:
 
 def noise(given: argparse.Namespace) -> None:
     """Measure the gradient noise of a task's methods."""
-    from esgrad import data, menu, records, training
-    from esgrad.job import Job
+    from esgrad import menu
     from esgrad.measurement import noise_scale
+    from esgrad.suite import records
+    from esgrad.tasks import data
+    from esgrad.training import loop as training
+    from esgrad.training.job import Job
 
     try:
         spec = json.loads(given.spec)
@@ -334,8 +341,9 @@ def noise(given: argparse.Namespace) -> None:
 
 def tables(given: argparse.Namespace) -> None:
     """Write every table."""
-    from esgrad import markdown, suite
     from esgrad.files import written
+    from esgrad.report import markdown
+    from esgrad.suite import gathered as suite
 
     gathered = suite.load(given.folder, partial=given.partial, current="reference" not in given.folder.parts)
     for name in menu.names("tables"):
@@ -354,7 +362,8 @@ def tables(given: argparse.Namespace) -> None:
 
 def figure(given: argparse.Namespace) -> None:
     """Draw figures."""
-    from esgrad import style, suite
+    from esgrad.report import style
+    from esgrad.suite import gathered as suite
 
     gathered = suite.load(given.folder, partial=given.partial, current="reference" not in given.folder.parts)
     for name in menu.names("figures") if given.names == ["all"] else given.names:

@@ -11,29 +11,26 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent
-LIBRARIES = {
-    "categorical",
-    "kernels",
-    "measurement",
-    "planning",
-    "statistics",
-    "theory",
-}  # folders of parts that work together
+PARTS = {"categorical", "compiled"}
+"""Folders of a chapter whose files work together, and are no menu."""
+
+
+def menus() -> list[str]:
+    """The menus there are, sorted: the folders in a chapter whose files stand for themselves."""
+    return sorted({path.parent.name for path in PACKAGE.glob("*/*/__init__.py")} - PARTS)
+
+
+def folder(menu: str) -> Path:
+    """Where a menu's files lie; ValueError with the nearest known name."""
+    if menu not in menus():
+        raise unknown("menu", menu, menus())
+    (found,) = PACKAGE.glob(f"*/{menu}/__init__.py")
+    return found.parent
 
 
 def names(menu: str) -> list[str]:
     """The choices on a menu, sorted, found without importing any of them."""
     return sorted(map(_word, _files(menu)))
-
-
-def menus() -> list[str]:
-    """The menus there are, sorted: the folders whose files stand for themselves."""
-    return sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - LIBRARIES)
-
-
-def load(menu: str, name: str) -> Any:
-    """The module behind a name; raises ValueError with the nearest known name."""
-    return importlib.import_module(f"esgrad.{menu}.{path(menu, name).stem}")
 
 
 def path(menu: str, name: str) -> Path:
@@ -42,6 +39,16 @@ def path(menu: str, name: str) -> Path:
     if name not in files:
         raise unknown(f"name in {menu}", name, files)
     return files[name]
+
+
+def load(menu: str, name: str) -> Any:
+    """The module behind a name; raises ValueError with the nearest known name."""
+    return importlib.import_module(module(menu, name))
+
+
+def module(menu: str, name: str) -> str:
+    """Its dotted name."""
+    return ".".join(["esgrad", *path(menu, name).relative_to(PACKAGE).with_suffix("").parts])
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:
@@ -64,7 +71,7 @@ def name(module: object) -> str:
 
 
 def _files(menu: str) -> list[Path]:
-    return sorted(file for file in (PACKAGE / menu).glob("*.py") if not file.stem.startswith("_"))
+    return sorted(file for file in folder(menu).glob("*.py") if not file.stem.startswith("_"))
 
 
 def _word(file: Path) -> str:

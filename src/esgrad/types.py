@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor as Tensor
     from torch.nn import Module as Network
 
-    from esgrad.data import Data as Data
-    from esgrad.stack import Stack as Stack
+    from esgrad.tasks.data import Data as Data
+    from esgrad.tasks.stack import Stack as Stack
 else:
     Tensor = Network = Data = Stack = Any

@@ -10,8 +10,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from esgrad import config as configuration
-from esgrad import forecast, menu, sources
+from esgrad.suite import config as configuration
+from esgrad.suite import forecast, sources
+from esgrad import menu
 from esgrad.measurement import specifications as measurements
 
 # The commands are those of the Python that runs Snakemake, wherever the caller's PATH points.

@@ -3,7 +3,7 @@
 
 rule data:
     input:
-        lambda wildcards: module_sources("data.py", f"datasets/{wildcards.dataset.split('-')[0]}.py"),
+        lambda wildcards: module_sources("tasks/data.py", f"tasks/datasets/{wildcards.dataset.split('-')[0]}.py"),
     output:
         data="results/data/{dataset}.safetensors",
         digest="results/data/{dataset}.safetensors.sha256",

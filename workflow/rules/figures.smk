@@ -6,7 +6,7 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=menu.names("fi
 rule figure:
     input:
         MEASURED,
-        lambda wildcards: module_sources("suite.py", f"figures/{wildcards.figure}.py"),
+        lambda wildcards: module_sources("suite/gathered.py", f"report/figures/{wildcards.figure}.py"),
         suite=SUITE,
     output:
         png=f"{RESULTS}/figures/{{figure}}.png",

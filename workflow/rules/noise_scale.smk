@@ -17,7 +17,7 @@ rule noise_scale:
         lambda wildcards: sorted(
             {os.path.relpath(path) for job in NOISE_TASKS[wildcards.task] for path in sources.of_job(job)}
         ),
-        module_sources("measurement/noise_scale.py", *(f"exact/{arm}.py" for arm in menu.names("exact"))),
+        module_sources("measurement/noise_scale.py", *(f"gradients/exact/{arm}.py" for arm in menu.names("exact"))),
         data=lambda wildcards: f"results/data/{NOISE_TASKS[wildcards.task][0].dataset}.safetensors",
         records=lambda wildcards: [
             f"{RESULTS}/runs/{job.path}/records.parquet"

@@ -15,7 +15,9 @@ rule reference_figures:
 
 rule reference:
     input:
-        lambda wildcards: module_sources("suite.py", *(f"figures/{name}.py" for name in menu.names("figures"))),
+        lambda wildcards: module_sources(
+            "suite/gathered.py", *(f"report/figures/{name}.py" for name in menu.names("figures"))
+        ),
         suite="results/reference/{reference}/suite.json",
     output:
         expand(

@@ -23,7 +23,9 @@ rule suite_description:
 rule tables:
     input:
         MEASURED,
-        module_sources("suite.py", "markdown.py", *(f"tables/{table}.py" for table in menu.names("tables"))),
+        module_sources(
+            "suite/gathered.py", "report/markdown.py", *(f"report/tables/{table}.py" for table in menu.names("tables"))
+        ),
         suite=SUITE,
     output:
         expand(f"{RESULTS}/tables/{{table}}.md", table=menu.names("tables")),

@@ -10,12 +10,10 @@ than 2⁻⁵² of the largest probability is never drawn.
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from esgrad.kernels.fill import _philox as _fill_words
+from esgrad.kernels.compiled import classes as compiled
 from esgrad.kernels.philox import philox
 
 BITS = 52
@@ -25,7 +23,6 @@ EXP2 = (  # ln(2)^i/i!: 2^f for |f| ≤ ½, relative error 2e-16
     0.0001540353039338161, 1.5252733804059841e-05, 1.3215486790144307e-06, 1.01780860092397e-07, 7.054911620801123e-09,
     4.445538271870811e-10, 2.5678435993488206e-11, 1.3691488853904129e-12,
 )  # fmt: skip
-TILE = 128  # blocks of two samples at a time
 
 
 def weights(log_probability: Tensor) -> Tensor:
@@ -50,7 +47,7 @@ def draw(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: 
     if cumulative.device.type == "cpu":
         out = torch.empty(len(cumulative), stop - start, cumulative.shape[1], dtype=torch.int64)
         keys = torch.tensor(seeds, dtype=torch.int64).numpy()
-        _draw(cumulative.contiguous().numpy(), keys, int(role), int(step), int(start), out.numpy())
+        compiled.draw(cumulative.contiguous().numpy(), keys, int(role), int(step), int(start), out.numpy())
         return out
     return draw_torch(cumulative, seeds, role, step, start, stop)
 
@@ -76,7 +73,7 @@ def draw_torch(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, s
 def tally(sums: Tensor, weight: Tensor, classes: Tensor) -> None:
     """sums [R, Q, K] float64 += weight [R, n, M] at the classes [R, n, Q], Q = M·k, n ascending, in place."""
     if sums.device.type == "cpu":
-        _tally(sums.numpy(), weight.double().contiguous().numpy(), classes.contiguous().numpy())
+        compiled.tally(sums.numpy(), weight.double().contiguous().numpy(), classes.contiguous().numpy())
     else:
         tally_torch(sums, weight, classes)
 
@@ -86,44 +83,3 @@ def tally_torch(sums: Tensor, weight: Tensor, classes: Tensor) -> None:
     each = weight.double().repeat_interleave(classes.shape[2] // weight.shape[2], 2)  # [R, n, Q]
     for n in range(classes.shape[1]):
         sums.scatter_add_(2, classes[:, n, :, None], each[:, n, :, None])
-
-
-@njit(cache=True, nogil=True)
-def _draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, out: np.ndarray) -> None:
-    runs, places, classes = cumulative.shape
-    samples, group = out.shape[1], runs // len(seeds)
-    counters, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
-    for s in range(len(seeds)):
-        for q in range(places):
-            for first in range(0, samples, 2 * TILE):
-                count = min(2 * TILE, samples - first)
-                blocks = (count + 1) // 2
-                for i in range(blocks):
-                    counters[0, i], counters[1, i] = q, (start + first) // 2 + i
-                _fill_words(step, counters, seeds[s], role, words, blocks)
-                for g in range(group):
-                    r = s * group + g
-                    total = cumulative[r, q, classes - 1]
-                    for i in range(count):
-                        high, low = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
-                        bits = (high << np.uint64(20)) | (low >> np.uint64(12))
-                        at = (np.float64(bits) + 0.5) * 2.0**-52 * total
-                        at = min(at, total - 0.5)
-                        below, above = 0, classes - 1  # the first partial sum beyond x
-                        while below < above:
-                            middle = (below + above) // 2
-                            if cumulative[r, q, middle] <= at:
-                                below = middle + 1
-                            else:
-                                above = middle
-                        out[r, first + i, q] = below
-
-
-@njit(cache=True, nogil=True)
-def _tally(sums: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
-    runs, samples, places = classes.shape
-    readings = places // weight.shape[2]
-    for r in range(runs):
-        for n in range(samples):
-            for q in range(places):
-                sums[r, q, classes[r, n, q]] += weight[r, n, q // readings]

@@ -4,10 +4,10 @@ LANES running sums side by side: sample n is added to lane n mod LANES, n ascend
 at the end the lanes are folded in halves. A kernel that streams over the samples can keep that order in registers.
 """
 
-import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, float32
+
+from esgrad.kernels.compiled import weighted_sum as compiled
 
 LANES = 16
 
@@ -22,7 +22,7 @@ def lanes(weights: Tensor, scores: Tensor) -> Tensor:
 def add(total: Tensor, weights: Tensor, scores: Tensor) -> None:
     """total [S, G, M, LANES, D] += weights [S, G, n, M] · scores [S, n, M, D], the first n a multiple of LANES."""
     if total.device.type == "cpu" and total.dtype == weights.dtype == scores.dtype == float32:
-        _add(total.numpy(), weights.contiguous().numpy(), scores.contiguous().numpy())
+        compiled.add(total.numpy(), weights.contiguous().numpy(), scores.contiguous().numpy())
     else:
         add_torch(total, weights, scores)
 
@@ -40,16 +40,3 @@ def fold(total: Tensor) -> Tensor:
     while (half := total.shape[-2] // 2) > 0:
         total = total[..., :half, :] + total[..., half:, :]
     return total[..., 0, :]
-
-
-@njit(cache=True, nogil=True)
-def _add(total: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
-    seeds, group, positions, lanes, dimension = total.shape
-    for s in range(seeds):
-        for n in range(scores.shape[1]):
-            for g in range(group):
-                for m in range(positions):
-                    weight = weights[s, g, n, m]
-                    if weight != 0:  # 0/1 fitness leaves most weights 0 (NaN is not 0); a sum does not notice a 0
-                        for k in range(dimension):
-                            total[s, g, m, n % lanes, k] += weight * scores[s, n, m, k]

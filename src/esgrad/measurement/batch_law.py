@@ -26,15 +26,15 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from esgrad import theory
-from esgrad.credits import Credit
+from esgrad import laws as theory
+from esgrad.gradients.credits import Credit
+from esgrad.gradients.noises import Noise
+from esgrad.gradients.shapings import Shaping
+from esgrad.laws.binomial import TINY
+from esgrad.laws.cosine import expected_cosine, fewest
+from esgrad.laws.example import Place
 from esgrad.measurement.checkpoints import Checkpoint
 from esgrad.measurement.pushed import Pushed
-from esgrad.noises import Noise
-from esgrad.shapings import Shaping
-from esgrad.theory.binomial import TINY
-from esgrad.theory.cosine import expected_cosine, fewest
-from esgrad.theory.example import Place
 
 MOST = 1e15
 SMALLEST = 1e-12  # cos² and 1 − cos² below that count as that

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.autograd import grad
 
 from esgrad import menu
-from esgrad.blackboxes import zero_one
-from esgrad.data import Data, split
-from esgrad.job import Job
-from esgrad.spaces import logits as at_logits
-from esgrad.stack import Stack
-from esgrad.streams import Role, permutation
-from esgrad.training import train
+from esgrad.gradients.spaces import logits as at_logits
+from esgrad.kernels.streams import Role, permutation
+from esgrad.tasks.blackboxes import zero_one
+from esgrad.tasks.data import Data, split
+from esgrad.tasks.stack import Stack
+from esgrad.training.job import Job
+from esgrad.training.loop import train
 
 STAGES = {"start": 0.0, "half": 0.5, "trained": 1.0}
 """The words for a network's age, and the share of the run's steps it has seen."""
@@ -64,7 +64,7 @@ class Checkpoint:
     def push(self, gradients: Tensor, start: int = 0) -> Tensor:
         """The chain rule: n gradients at the logits of the batch that begins at an example, [n, B, K], to [n, d].
 
-        It is the training's own (`esgrad.spaces.logits`), on n copies of the network: of the batch's mean.
+        It is the training's own (`esgrad.gradients.spaces.logits`), on n copies of the network: of the batch's mean.
         """
         count, batch = gradients.shape[:2]
         images, targets = (part[None, start : start + batch] for part in (self.images, self.targets))

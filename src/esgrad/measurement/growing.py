@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esgrad.blackboxes import zero_one
-from esgrad.credits import noise as noise_credit
-from esgrad.estimator import of_tally
-from esgrad.fitness import PerExample
-from esgrad.kernels import hits, weighted_sum
-from esgrad.key import Key
+from esgrad.gradients.credits import noise as noise_credit
+from esgrad.gradients.estimator import of_tally
+from esgrad.gradients.fitness import PerExample
+from esgrad.gradients.key import Key
+from esgrad.gradients.noises import independent
+from esgrad.gradients.shapings import CountsLaw
+from esgrad.kernels import weighted_sum
+from esgrad.kernels.compiled import hits
+from esgrad.kernels.streams import Role
 from esgrad.measurement.sampler import Sampler
-from esgrad.noises import independent
-from esgrad.shapings import CountsLaw
-from esgrad.streams import Role
+from esgrad.tasks.blackboxes import zero_one
 
 
 class Growing:
@@ -52,7 +53,7 @@ class Growing:
 
 class EarlyTally(noise_credit.Tally):
     """A tally of Gaussian noise on a CPU that draws of a sample no more than it takes to see it lose
-    (`esgrad.kernels.hits`): the same bits."""
+    (`esgrad.kernels.compiled.hits`): the same bits."""
 
     def grow(self, num_samples: int) -> None:
         self.grow_at(num_samples, torch.ones(self.point.shape[1], dtype=torch.bool))

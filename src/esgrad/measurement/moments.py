@@ -40,7 +40,7 @@ def joined(parts: Iterable[Products]) -> Products:
 
 
 def moments(of: Products) -> dict[str, float]:
-    """Cosines, relative bias and variance (`esgrad.records.QUALITY_COLUMNS`), with the standard errors `..._error`."""
+    """Cosines, relative bias and variance (`columns.QUALITY_COLUMNS`), with the standard errors `..._error`."""
     draws, total = len(of.square), of.along.sum(0)
     whole = _moments(of.square, of.onto, total, of.reference)
     without = []

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from esgrad.data import Data, split
-from esgrad.job import FIRST_TUNING_SEED, Job
+from esgrad.gradients.spaces import Place
+from esgrad.kernels.streams import Role, permutation
 from esgrad.measurement.checkpoints import copies, detached
-from esgrad.records import NOISE_SCALE_COLUMNS
-from esgrad.spaces import Place
-from esgrad.stack import Stack
-from esgrad.streams import Role, permutation
-from esgrad.training import Ascent, train
+from esgrad.measurement.columns import NOISE_SCALE_COLUMNS
+from esgrad.tasks.data import Data, split
+from esgrad.tasks.stack import Stack
+from esgrad.training.job import FIRST_TUNING_SEED, Job
+from esgrad.training.loop import Ascent, train
 
 SEED = FIRST_TUNING_SEED  # of the network that is looked at: one that nothing reports
 TOGETHER = 64  # gradients made at a time

@@ -1,7 +1,7 @@
 """What the laws know of examples behind the chain rule: a `Place` as their Jacobians J show it.
 
 The covariance C of an estimate at the logits is a sum of the second moments of a hit and of a miss and of ∇p∇pᵀ
-(`esgrad.theory.variance`). So the law of tr C gives tr(J C Jᵀ), told tr(J A Jᵀ) of each moment A and |J∇p|² in place
+(`esgrad.laws.variance`). So the law of tr C gives tr(J C Jᵀ), told tr(J A Jᵀ) of each moment A and |J∇p|² in place
 of tr A and |∇p|²; and v·Cv, told v·Av and (∇p·v)². |J∇p|² is exact. So is tr(J A Jᵀ) for K ≤ 100; beyond, it is the
 mean of v·Av over probes v = Jᵀz, z ~ N(0, I) (Hutchinson 1989), with a relative error of a batch's sum of
 √(2/(PROBES·D)), D the dimension of the noise (`esgrad.measurement.batch_law`): below 3 % at K = 150 and 300, measured
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from esgrad import streams
-from esgrad.credits import Credit
+from esgrad.gradients.credits import Credit
+from esgrad.gradients.noises import Noise
+from esgrad.kernels import streams
+from esgrad.laws import Place, moments
+from esgrad.laws.example import Form, of_squares, seen, seen_along
 from esgrad.measurement.checkpoints import Checkpoint
-from esgrad.noises import Noise
-from esgrad.theory import Place, moments
-from esgrad.theory.example import Form, of_squares, seen, seen_along
 
 EXACT_UP_TO = 100  # logits; beyond, no J is written out
 PROBES = 64

@@ -3,7 +3,7 @@
 A cell is a checkpoint × t × N × estimator. It is measured at the logits of each example (level "example"), and
 behind the chain rule, where a training meets it: the parameters' gradient on mini-batches (level "batch"), against the
 exact arm pushed the same way. Beside each measurement stands what the law predicts: of an example
-`esgrad.theory`, of a batch `esgrad.measurement.batch_law`.
+`esgrad.laws`, of a batch `esgrad.measurement.batch_law`.
 """
 
 import math
@@ -17,20 +17,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from esgrad import menu
-from esgrad.blackboxes import zero_one
-from esgrad.credits.noise import KEEP
-from esgrad.exact import Exact
-from esgrad.fitness import PerExample
-from esgrad.key import Key
+from esgrad.gradients.credits.noise import KEEP
+from esgrad.gradients.exact import Exact
+from esgrad.gradients.fitness import PerExample
+from esgrad.gradients.key import Key
+from esgrad.gradients.noises import Noise
+from esgrad.gradients.shapings import Shaping
+from esgrad.kernels.streams import Role
+from esgrad.laws import gradient_variance, has_direction, has_law, has_place, mean_cosine
 from esgrad.measurement.batch_law import BatchLaw
 from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.columns import QUALITY_COLUMNS
 from esgrad.measurement.moments import joined, moments, products
 from esgrad.measurement.sampler import Sampler
-from esgrad.noises import Noise
-from esgrad.records import QUALITY_COLUMNS
-from esgrad.shapings import Shaping
-from esgrad.streams import Role
-from esgrad.theory import gradient_variance, has_direction, has_law, has_place, mean_cosine
+from esgrad.tasks.blackboxes import zero_one
 
 MOST_BATCHES = 4  # mini-batches of a size that are looked at, one after the other in the examples
 

@@ -6,14 +6,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 from esgrad import menu
-from esgrad.blackboxes import zero_one
-from esgrad.credits import Credit
-from esgrad.estimator import Estimator, of_asked, of_tally
-from esgrad.facts import Facts
-from esgrad.fitness import Fitness
-from esgrad.key import Key
-from esgrad.noises import Noise
-from esgrad.shapings import CountsLaw, Shaping, has_counts_law
+from esgrad.gradients.credits import Credit
+from esgrad.gradients.estimator import Estimator, of_asked, of_tally
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.fitness import Fitness
+from esgrad.gradients.key import Key
+from esgrad.gradients.noises import Noise
+from esgrad.gradients.shapings import CountsLaw, Shaping, has_counts_law
+from esgrad.tasks.blackboxes import zero_one
 
 
 class Sampler(NamedTuple):

@@ -9,11 +9,11 @@ the last: cells of the grid, no confidence interval. D is larger at small K, whe
 until CONFIRMED points in a row lie above. Where the budget ends first, N* is right-censored at the N that was reached:
 high is inf.
 
-Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.hits`); the others
-need every number, so they are censored earlier. Per example one of each kind speaks for all: leave_one_out for maxrl,
-and raw for success, as their weights are proportional.
+Weights that are 0 on failure (raw, success) let a few numbers decide most samples (`esgrad.kernels.compiled.hits`);
+the others need every number, so they are censored earlier. Per example one of each kind speaks for all: leave_one_out
+for maxrl, and raw for success, as their weights are proportional.
 
-`measure` makes one frame of two kinds of rows (`esgrad.records.SAMPLES_COLUMNS`):
+`measure` makes one frame of two kinds of rows (`esgrad.measurement.columns.SAMPLES_COLUMNS`):
 
     kind     a row for each                     num_samples   cosine             low, high          predicted
     needed   example or batch, wanted cosine    NaN           the one wanted     the crossings      N* by the law
@@ -25,7 +25,7 @@ mean. num_draws: D. All K are asked about the same images, one network each: nei
 a network's are independent of each other.
 
 At N*(1/√2) the noise is as large as the gradient: the scale on which all curves should be one. The laws are those of
-`esgrad.theory.cosine` and `esgrad.measurement.batch_law`; nothing in them is fitted.
+`esgrad.laws.cosine` and `esgrad.measurement.batch_law`; nothing in them is fitted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,17 +37,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from esgrad import menu, theory
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients.shapings import CountsLaw, Shaping
+from esgrad.laws import moments
+from esgrad.laws.example import seen
 from esgrad.measurement.batch_law import Aim, BatchLaw
 from esgrad.measurement.brackets import bracket, grid
 from esgrad.measurement.checkpoints import Checkpoint
+from esgrad.measurement.columns import SAMPLES_COLUMNS
 from esgrad.measurement.growing import Growing
 from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.specifications import SAMPLED
-from esgrad.records import SAMPLES_COLUMNS
-from esgrad.shapings import CountsLaw, Shaping
-from esgrad.theory import moments
-from esgrad.theory.example import seen
 
 DRAWS = {"example": (1, 1000), "batch": (1, 125)}
 """D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esgrad import menu
-from esgrad.data import describe, num_train
+from esgrad.tasks.data import describe, num_train
 
 SECTIONS = {
     "gradient_quality": ("methods", "logit_dim", "num_samples", "noise_variance", "batch_size"),

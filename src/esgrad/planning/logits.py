@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from esgrad.laws import Place
 from esgrad.planning.price import Price, Terms, cheapest, price
 from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, drawn, scan, with_laws
-from esgrad.theory import Place
 
 COSINE, NOISE, CREDIT, SHAPING, VARIANCE = 0.5, "independent", "noise", "raw", 1.0
 """Defaults; noise, credit and shaping are the lecture's."""

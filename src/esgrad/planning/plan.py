@@ -14,7 +14,9 @@ import torch
 from scipy.special import poch
 from torch import Tensor
 
-from esgrad import gradients, menu, theory
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients import at_logits as gradients
 from esgrad.planning.logits import COSINE, VARIANCE, LogitsPlan
 from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
 from esgrad.planning.prospect import MOST, first
@@ -45,7 +47,7 @@ def plan(
     min_steps: float | None = None,
     data_noise_scale: float | None = None,
 ) -> dict[str, Any]:
-    """Answer how large N must be, from the laws alone (`esgrad.theory`, `esgrad.planning.price`).
+    """Answer how large N must be, from the laws alone (`esgrad.laws`, `esgrad.planning.price`).
 
     Args:
         logit_dim: K ≥ 2 equal logits, as at a network's start; or

@@ -1,6 +1,6 @@
 """One estimator at some places, asked what N buys and what it takes: whole N, which the noise and the shaping allow.
 
-The laws (`esgrad.theory`) know one example and any real N. Here the examples of a batch count
+The laws (`esgrad.laws`) know one example and any real N. Here the examples of a batch count
 alike: the cosine is the mean over them of the expected one, and N the smallest at which that is what was asked for.
 """
 
@@ -12,14 +12,15 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from esgrad import menu, theory
-from esgrad.blackboxes import zero_one
-from esgrad.credits import Credit
-from esgrad.estimator import Estimator
-from esgrad.facts import Facts
-from esgrad.noises import Noise
-from esgrad.shapings import Shaping
-from esgrad.theory import Place
+from esgrad import laws as theory
+from esgrad import menu
+from esgrad.gradients.credits import Credit
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.noises import Noise
+from esgrad.gradients.shapings import Shaping
+from esgrad.laws import Place
+from esgrad.tasks.blackboxes import zero_one
 
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""

@@ -5,7 +5,7 @@ from typing import Any
 from esgrad.planning.price import NEAR
 
 LAWS = {
-    "logits": "exact moments of the estimate given its hits (esgrad.theory); only its shape is taken as Gaussian",
+    "logits": "exact moments of the estimate given its hits (esgrad.laws); only its shape is taken as Gaussian",
     "parameters": "cos² ~ Beta(n/2, (d − 1)/2) for n = N/2 mirrored pairs, exact where the fitness is linear",
 }
 

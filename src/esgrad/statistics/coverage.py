@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from esgrad import markdown
 from esgrad.files import written
+from esgrad.report import markdown
 from esgrad.statistics import CONFIDENCE
 from esgrad.statistics.comparisons import LEVEL
 from esgrad.statistics.coverage_trials import ALARM, FAMILY, TRIALS, Condition

@@ -1,1 +1,0 @@
-"""Pictures: `draw(suite)` gives the figure and exactly the numbers drawn in it."""

@@ -1,0 +1,34 @@
+"""Exact gradient of the smoothed accuracy, ∇p(l) with p(l) = P(argmax(l + q) = y), q ~ N(0, t·I).
+
+The mean of the lecture's estimate 1/(tN) Σ f_n q_n; formed as p·∇log p (esgrad.gradients.quadrature).
+"""
+
+from math import nan
+
+from esgrad.gradients.costs import Costs
+from esgrad.types import Tensor
+
+BLACKBOX = "zero_one"
+USES_VARIANCE = True
+
+
+def value(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
+    """p [R, B], what the gradient climbs; arguments as `gradient`."""
+    from esgrad.gradients.quadrature import log_probability_and_gradient
+
+    sigma = variance.double().sqrt().reshape(len(variance), -1)  # [R, 1] or [R, B]
+    return log_probability_and_gradient(logits, targets, sigma)[0].exp().to(logits.dtype)
+
+
+def gradient(logits: Tensor, targets: Tensor, variance: Tensor) -> Tensor:
+    """Gradient [R, B, K] per example, to be ascended, at logits [R, B, K], targets [R, B], variance t [R] or [R, B]."""
+    from esgrad.gradients.quadrature import log_probability_and_gradient
+
+    sigma = variance.double().sqrt().reshape(len(variance), -1)  # [R, 1] or [R, B]
+    log_p, gradient_of_log_p = log_probability_and_gradient(logits, targets, sigma)
+    return (log_p.exp()[..., None] * gradient_of_log_p).to(logits.dtype)
+
+
+def costs(batch_size: int) -> Costs:
+    """Of a step: nobody is asked, so there are no queries to count."""
+    return Costs(nan, batch_size, batch_size, batch_size)

@@ -1,0 +1,18 @@
+"""Fixed: t is the level, in every step (the lecture's).
+
+Which does not fix σ relative to the logits: they grow as the network learns, and only their ratio matters.
+"""
+
+from esgrad.gradients.facts import Facts
+from esgrad.gradients.schedules import Last
+from esgrad.types import Tensor
+
+
+def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -> Tensor:
+    """t [R] from the level [R] alone."""
+    return level
+
+
+def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
+    """Why this rule cannot serve there, or None."""
+    return None

@@ -1,0 +1,49 @@
+"""`esgrad.kernels.classes`, compiled."""
+
+import numpy as np
+from numba import njit
+
+from esgrad.kernels.compiled.fill import _philox as _fill_words
+
+TILE = 128  # blocks of two samples at a time
+
+
+@njit(cache=True, nogil=True)
+def draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, out: np.ndarray) -> None:
+    runs, places, classes = cumulative.shape
+    samples, group = out.shape[1], runs // len(seeds)
+    counters, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
+    for s in range(len(seeds)):
+        for q in range(places):
+            for first in range(0, samples, 2 * TILE):
+                count = min(2 * TILE, samples - first)
+                blocks = (count + 1) // 2
+                for i in range(blocks):
+                    counters[0, i], counters[1, i] = q, (start + first) // 2 + i
+                _fill_words(step, counters, seeds[s], role, words, blocks)
+                for g in range(group):
+                    r = s * group + g
+                    total = cumulative[r, q, classes - 1]
+                    for i in range(count):
+                        high, low = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
+                        bits = (high << np.uint64(20)) | (low >> np.uint64(12))
+                        at = (np.float64(bits) + 0.5) * 2.0**-52 * total
+                        at = min(at, total - 0.5)
+                        below, above = 0, classes - 1  # the first partial sum beyond x
+                        while below < above:
+                            middle = (below + above) // 2
+                            if cumulative[r, q, middle] <= at:
+                                below = middle + 1
+                            else:
+                                above = middle
+                        out[r, first + i, q] = below
+
+
+@njit(cache=True, nogil=True)
+def tally(sums: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
+    runs, samples, places = classes.shape
+    readings = places // weight.shape[2]
+    for r in range(runs):
+        for n in range(samples):
+            for q in range(places):
+                sums[r, q, classes[r, n, q]] += weight[r, n, q // readings]

@@ -1,0 +1,33 @@
+"""`esgrad.kernels.sobol`, compiled."""
+
+import numpy as np
+from numba import njit
+from numpy import uint64
+
+HASH = (0x6C50B47C, 0xB82F1E52, 0xC7AFE638, 0x8D22F6E6)
+LOW = 0xFFFFFFFF
+SWAPS = ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF))
+
+# The same for the compiled body: numba takes numbers of a module as constants, but not those in a tuple.
+MASK = uint64(LOW)
+H0, H1, H2, H3 = (uint64(factor) for factor in HASH)
+(W0, M0), (W1, M1), (W2, M2), (W3, M3), (W4, M4) = ((uint64(width), uint64(mask)) for width, mask in SWAPS)
+
+
+@njit(cache=True, nogil=True)
+def scramble(points: np.ndarray, seeds: np.ndarray, words: np.ndarray) -> None:
+    for s in range(words.shape[0]):
+        for n in range(words.shape[1]):
+            for m in range(words.shape[2]):
+                for d in range(words.shape[3]):
+                    x = uint64(points[n, d] + seeds[s, m, d]) & MASK
+                    x ^= x * H0 & MASK
+                    x ^= x * H1 & MASK
+                    x ^= x * H2 & MASK
+                    x ^= x * H3 & MASK
+                    x = x >> W0 & M0 | (x & M0) << W0
+                    x = x >> W1 & M1 | (x & M1) << W1
+                    x = x >> W2 & M2 | (x & M2) << W2
+                    x = x >> W3 & M3 | (x & M3) << W3
+                    x = x >> W4 & M4 | (x & M4) << W4
+                    words[s, n, m, d] = x

@@ -1,0 +1,113 @@
+"""Random numbers that depend on their place alone: seed, role, step, sample, position, coordinate.
+
+    key = (seed, role),   counter = (step, position, sample, block of 4 coordinates)        Philox4x32-10
+
+There is no state. Chunks, stacks, resumed runs and other devices get the same bits, and methods with the same seed
+share splits, initialisations, batches and noise. Neither t nor R nor the learning rate enters a key.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+from esgrad.kernels.philox import philox, standard_normal
+
+WORD = 2**32
+CHUNK = 2**18  # blocks of 4 the plain torch body holds at a time: some 30 MB
+
+
+class Role(IntEnum):
+    """What a stream is for. A number here is part of every published result: add, never renumber."""
+
+    SPLIT = 0
+    BATCHES = 1
+    NOISE = 2
+    QUALITY = 3
+    CLASSES = 16
+    """Added to a role: the classes drawn for it, whose numbers are none of its noise's."""
+
+
+def normals(
+    seeds: Sequence[int],
+    role: int,
+    step: int,
+    start: int,
+    stop: int,
+    positions: int,
+    dimension: int,
+    device: str | torch.device = "cpu",
+    *,
+    body: str = "auto",
+) -> Tensor:
+    """Standard normals, float32 [S, stop − start, M, D], of the samples start, …, stop − 1.
+
+    `body` is "numba" (CPU only), "torch" (any device) or "auto"; all give the same bits.
+    Raises ValueError for a seed, step or sample beyond 32 bits, an empty position or dimension, or an unknown body.
+    """
+    device = torch.device(device)
+    _check_stream(seeds, step)
+    _check("start", start, WORD)
+    _check("stop", stop, WORD + 1, least=start)
+    _check("positions", positions, WORD + 1, least=1)
+    _check("dimension", dimension, 4 * WORD + 1, least=1)
+    if body not in ("auto", "numba", "torch"):
+        raise ValueError(f"unknown body '{body}'. Known: auto, numba, torch.")
+    if body == "numba" and device.type != "cpu":
+        raise ValueError(f"body 'numba' runs on a cpu, not on '{device}'; use 'auto' or 'torch'.")
+    out = torch.empty(len(seeds), stop - start, positions, dimension, dtype=torch.float32, device=device)
+    if device.type == "cpu" and body != "torch":
+        # Imported here: splits, batches and a GPU need no compiler.
+        from esgrad.kernels.compiled.fill import fill
+
+        fill(out.numpy(), torch.tensor(seeds, dtype=torch.int64).numpy(), int(role), int(step), int(start))
+    else:
+        _fill_by_torch(out, seeds, role, step, start)
+    return out
+
+
+def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
+    """A random order of 0, …, length − 1, int64 [length] on the CPU: the argsort of 64 random bits per element."""
+    _check_stream([seed], step)
+    _check("length", length, WORD + 1)
+    origin = torch.zeros(1, dtype=torch.int64)
+    counter = _counters(step, origin, origin, torch.arange(length))[0, 0]  # [length, 4]
+    words = philox(counter, torch.tensor([seed, role]))  # [length, 4]
+    return torch.argsort((words[:, 0] << 32) | words[:, 1], stable=True)
+
+
+def _fill_by_torch(out: Tensor, seeds: Sequence[int], role: int, step: int, start: int) -> None:
+    """Fill `out` [S, n, M, D] chunk by chunk over samples and coordinates, so that memory stays bounded."""
+    num_seeds, samples, positions, dimension = out.shape
+    key = torch.tensor([[seed, role] for seed in seeds], device=out.device).reshape(-1, 1, 1, 1, 2)  # [S, 1, 1, 1, 2]
+    position = torch.arange(positions, device=out.device)
+    blocks = min(-(-dimension // 4), max(1, CHUNK // (num_seeds * positions)))
+    chunk = max(1, CHUNK // (num_seeds * positions * blocks))
+    for n in range(0, samples, chunk):
+        sample = torch.arange(n, min(n + chunk, samples), device=out.device) + start
+        for d in range(0, dimension, 4 * blocks):
+            part = out[:, n : n + chunk, :, d : d + 4 * blocks]
+            block = torch.arange(d // 4, d // 4 + -(-part.shape[-1] // 4), device=out.device)
+            words = philox(_counters(step, sample, position, block), key)  # [S, n, M, blocks, 4]
+            part.copy_(standard_normal(words).flatten(-2)[..., : part.shape[-1]])
+
+
+def _counters(step: int, sample: Tensor, position: Tensor, block: Tensor) -> Tensor:
+    """The counters [n, M, blocks, 4] of samples [n], positions [M] and blocks [blocks]."""
+    words = torch.full_like(block, step), position[:, None], sample[:, None, None], block
+    return torch.stack(torch.broadcast_tensors(*words), dim=-1)
+
+
+def _check_stream(seeds: Sequence[int], step: int) -> None:
+    if len(seeds) == 0:
+        raise ValueError("no seed given; give at least one.")
+    for seed in seeds:
+        _check("seed", seed, WORD)
+    _check("step", step, WORD)
+
+
+def _check(name: str, value: int, limit: int, least: int = 0) -> None:
+    if not isinstance(value, Integral) or not least <= value < limit:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} to {limit - 1}.")

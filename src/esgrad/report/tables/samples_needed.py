@@ -1,0 +1,100 @@
+"""How large N must be: the smallest N whose mean cosine to the exact gradient reaches the wanted one, beside the law's.
+
+Measured along one pass of growing N (`measurement.samples_needed`), at level logits and at networks on their way
+through a training. `estimate`: the median over examples or batches, the lower one of two, of the geometric middles of
+the brackets that their noisy curves gave, or inf where more than half were not done when the budget was spent; `low`
+and `high`: order statistics of the brackets' ends (`statistics.median_interval`), which hold the median with 95 % for
+six or more, with `coverage` for fewer; of one alone its bracket, of which no coverage is known (NaN).
+
+`predicted` is the same statistic of the law's N* of the same examples, put into the same cells of the grid and censored
+at the same N, with nothing fitted: a law without error has `predicted` = `estimate`. `law`: that without censoring,
+told where `predicted` is inf. `ratio_to_law`: the median over examples of N* over the law's own for it, without those
+whose law has none (inf).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from esgrad import menu
+from esgrad.measurement import brackets
+from esgrad.report import markdown as md
+from esgrad.statistics import NOTHING, Interval, median_interval, median_order
+from esgrad.suite.gathered import Suite
+
+KEY = [
+    *("dataset", "model", "stage", "level", "batch_size", "noise_variance", "space", "noise", "credit"),
+    *("shaping", "cosine"),
+    "logit_dim",
+]
+RATIO = ["ratio_to_law", "ratio_low", "ratio_high"]
+COLUMNS = [*KEY, "num_observations", "censored", "estimate", "low", "high", "coverage", "predicted", "law", *RATIO]
+STAGES = ("level", "start", "half", "trained")
+LEAST = 0.5  # stands for a bracket's begin where the first N of the grid was enough already
+
+
+def table(suite: Suite) -> pd.DataFrame:
+    """One row for each stage, level, shaping, wanted cosine and K."""
+    rows: list[dict[str, Any]] = []
+    for key, needed in needs(suite.samples_needed).groupby(KEY, dropna=False, sort=False):
+        low, high, law = (needed[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
+        least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
+        rows.append(
+            dict(zip(KEY, key, strict=True))
+            | {"num_observations": len(needed), "censored": int(np.isinf(high).sum())}
+            | dict(zip(("estimate", "low", "high"), typical(low, high), strict=True))
+            | {"coverage": coverage(len(needed))}
+            | {"predicted": typical(*cells(law, least, reached(low, high))).estimate}
+            | {"law": typical(*cells(law, least)).estimate}
+            | dict(zip(RATIO, typical(low, high, law), strict=True))
+        )
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"batch_size": "Int64"})
+
+
+def needs(measured: pd.DataFrame) -> pd.DataFrame:
+    """The brackets of N* in what was measured, stage by stage as a training goes, in a fixed order."""
+    needed = measured[measured["kind"] == "needed"]
+    age = needed["stage"].map({stage: age for age, stage in enumerate(STAGES)}).astype(float)
+    return needed.assign(age=age).sort_values(["age", *KEY, "example"], ignore_index=True).drop(columns="age")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table with each interval in one column."""
+    shown = frame.drop(columns=["low", "high", *RATIO[1:]]).rename(columns={"estimate": "N*"})
+    shown["N*"] = list(map(md.interval, frame["estimate"], frame["low"], frame["high"]))
+    shown["ratio_to_law"] = list(map(md.interval, *(frame[word] for word in RATIO)))
+    return md.markdown(shown)
+
+
+def cells(law: NDArray, least: int = 1, most: float = np.inf) -> tuple[NDArray, NDArray]:
+    """The brackets (low, high] [n] that curves without noise would have had, of the law's N* [n]."""
+    low, high = np.array([brackets.cell(needed, least, most) for needed in law]).T
+    return low, high
+
+
+def reached(low: NDArray, high: NDArray) -> float:
+    """The N at which what shares a pass was censored; inf where all of it was done."""
+    censored = low[np.isinf(high)]
+    return float(censored.max()) if len(censored) else np.inf
+
+
+def coverage(count: int) -> float:
+    """The chance that the interval of `median_interval` holds the median of n, if no two are equal; NaN for one."""
+    return float(1 - 2 * stats.binom.cdf(median_order(count) - 1, count, 0.5)) if count > 1 else np.nan
+
+
+def typical(low: NDArray, high: NDArray, unit: NDArray | float = 1.0) -> Interval:
+    """In some units [n] the median of the brackets' middles, from the low end of that of the begins to the high end of
+    that of the ends."""
+    hits = np.isfinite(high)
+    low = np.maximum(low, LEAST)
+    begin, end = low / unit, np.where(hits, high, low) / unit
+    known = begin > 0
+    begin, end, hits = begin[known], end[known], hits[known]
+    if len(hits) == 0:
+        return NOTHING
+    below, middle, above = (median_interval(costs, hits) for costs in (begin, np.sqrt(begin * end), end))
+    return Interval(middle.estimate, below.low, above.high)

@@ -1,0 +1,1 @@
+"""What is learnt: data sets, networks and the black boxes that judge."""

@@ -1,0 +1,16 @@
+"""The log-likelihood of the label, −CE = log softmax(logits)_y, of which only the value comes back."""
+
+from esgrad.tasks.blackboxes.zero_one import predict, prepare, readings, refuses
+from esgrad.types import Tensor
+
+__all__ = ["BINARY", "NONNEGATIVE", "SEES_CLASSES", "fitness", "predict", "prepare", "readings", "refuses"]
+
+BINARY = False
+NONNEGATIVE = False
+SEES_CLASSES = False
+
+
+def fitness(logits: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(logits)_y for logits [..., B, K] and targets [..., B]; [..., B]."""
+    targets = targets.expand(logits.shape[:-1])
+    return logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)

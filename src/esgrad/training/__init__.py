@@ -1,0 +1,1 @@
+"""Training by any gradient: jobs, methods, the loop, how rates are chosen."""

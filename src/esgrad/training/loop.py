@@ -1,0 +1,221 @@
+"""The loop, once, over a stack of runs: every method, space and exact arm trains by these lines.
+
+at = space.place(stack, images, targets, blackbox)
+optimizer.step(stack.parameters, at.push(method.direction(at, …).gradient), …)
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esgrad.gradients.costs import Costs
+from esgrad.gradients.key import Key
+from esgrad.gradients.schedules import Last
+from esgrad.gradients.spaces import Place
+from esgrad.kernels.streams import Role, permutation
+from esgrad.tasks.blackboxes import BlackBox
+from esgrad.tasks.data import Data, split
+from esgrad.tasks.stack import Stack, initialised
+from esgrad.training.job import Job
+
+EVALUATION_CHUNK = 2**22  # pixels of a stack's images evaluated at a time
+
+Group = tuple[float | None, float]
+"""What runs of one seed in a stack differ in: (t, learning rate)."""
+
+
+def settle() -> None:
+    """Make this process's sums the same everywhere: one thread, whose number they depend on in the last bit, and no
+    oneDNN, whose convolutions depend on what else is in the stack (without it a step of the cnn takes as long on
+    8×8 and 28×28 images, twice as long on 3×32×32: measured on two cores)."""
+    torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(False)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
+
+
+def train(
+    job: Job,
+    data: Data,
+    num_samples: int | None,
+    groups: Sequence[Group],
+    seeds: Sequence[int],
+    steps: int,
+    device: str,
+    tick: Callable[[int], Any] = lambda run_steps: None,
+    ends_only: bool = False,
+    watch: Callable[[int, Stack], Any] = lambda step, stack: None,
+) -> Iterator[dict[str, Any]]:
+    """Train R = seeds × groups runs as one stack and yield a row for each evaluation, run by run in any order.
+
+    Runs of a seed share their split, initialisation, batches and noise. A run whose logits or parameters cease to be
+    finite is diverged: its last row says so and has no accuracy. `ends_only` evaluates first and last steps alone;
+    `watch(step, stack)` is called before the first step and after each.
+    """
+    group = len(groups)
+    images = Images(data, seeds, device)
+    channels, height, width = data.images.shape[-3:]
+    build, blackbox, space = job.task.network.build, job.task.blackbox, job.gradient.space
+    networks = [
+        initialised(lambda: build((channels, height, width), job.logit_dim, job.hidden_size), seed) for seed in seeds
+    ]
+    stack = Stack([network for network in networks for _ in range(group)], device)
+    rate = torch.tensor([rate for _, rate in groups], device=device).repeat(len(seeds))
+    level = torch.tensor([math.nan if t is None else t for t, _ in groups], device=device).repeat(len(seeds))
+    optimizer = job.rule_of_steps
+    ascent = Ascent(job, num_samples, seeds, level, steps)
+    state = optimizer.initial(stack.parameters)
+    price = job.gradient.costs(job.batch_size, num_samples)
+    alive = torch.ones(len(seeds) * group, dtype=torch.bool, device=device)
+
+    def rows(step: int, last: bool) -> Iterator[dict[str, Any]]:
+        nonlocal alive
+        judged = evaluate(stack, blackbox, images, group, test=last)
+        finite = torch.isfinite(stack.flat()).all(1) & judged["finite"]
+        for run in alive.nonzero()[:, 0].tolist():
+            t, learning_rate = groups[run % group]
+            ok = bool(finite[run])
+            yield {
+                "num_samples": num_samples,
+                "noise_variance": t,
+                "learning_rate": learning_rate,
+                "seed": seeds[run // group],
+                "step": step,
+                **{unit: count * step for unit, count in price._asdict().items()},
+                "validation_accuracy": judged["validation"][run] if ok else math.nan,
+                "test_accuracy": judged["test"][run] if ok and last else math.nan,
+                "dead_classes": judged["dead"][run] if ok else None,
+                "spread": judged["spread"][run] if ok else math.nan,
+                "sigma": _rounded(ascent.sigma[run]),
+                "status": "ok" if ok else "diverged",
+            }
+        alive = alive & finite
+
+    watch(0, stack)
+    yield from rows(0, last=False)
+    due = schedule(price, job.evaluations_per_decade)
+    next_due = next(due)
+    for step in range(1, steps + 1):
+        batch, targets = images.batch(step - 1, job.batch_size, group)
+        at = space.place(stack, batch, targets, blackbox)
+        with torch.no_grad():
+            direction = ascent(at, step)
+        moved = at.push(direction)
+        with torch.no_grad():
+            optimizer.step(stack.parameters, moved, rate, job.weight_decay, state)
+        watch(step, stack)
+        last = step == steps
+        if last or (step >= next_due and not ends_only):
+            yield from rows(step, last)
+            if not alive.any():
+                tick(len(seeds) * group * (steps - step + 1))
+                return
+        while step >= next_due:
+            next_due = next(due)
+        tick(len(seeds) * group)
+
+
+def schedule(price: Costs, per_decade: int) -> Iterator[int]:
+    """The steps that first reach the points of a geometric grid of queries (of examples, where there are none)."""
+    unit = price.examples if math.isnan(price.queries) else price.queries
+    step, point = 0, math.floor(math.log10(unit) * per_decade) - 1
+    while True:
+        point += 1
+        reached = math.ceil(10 ** (point / per_decade) / unit - 1e-9)
+        if reached > step:
+            step = reached
+            yield step
+
+
+class Ascent:
+    """A method along a training: t as its rule has it, and the direction at each step.
+
+    `level` [R] is what each run's rule for t starts from (`variances/`); NaN where the gradient knows no noise. `sigma`
+    [R] is that of the last step, the mean over positions; before the first step the level's where t is fixed, else NaN.
+    """
+
+    def __init__(self, job: Job, num_samples: int | None, seeds: Sequence[int], level: Tensor, steps: int) -> None:
+        self.method, self.num_samples, self.seeds, self.level, self.steps = (
+            job.gradient,
+            num_samples,
+            seeds,
+            level,
+            steps,
+        )
+        self.last: Last | None = None
+        self.sigma = level.sqrt() if job.variance == "fixed" else torch.full_like(level, math.nan)
+
+    def __call__(self, at: Place, step: int) -> Tensor:
+        """The direction [R, M, D] of step 1, 2, … at a place."""
+        t = self.method.rule.variance(self.level, self.last, at.point, (step - 1) / self.steps)
+        estimate = self.method.direction(at, self.num_samples, t, Key(self.seeds, Role.NOISE, step))
+        self.last, self.sigma = Last(t, estimate.mean_fitness), t.sqrt().reshape(len(t), -1).mean(1)
+        return estimate.gradient
+
+
+class Images:
+    """The images of S seeds on a device: each seed's split and its order of batches."""
+
+    def __init__(self, data: Data, seeds: Sequence[int], device: str) -> None:
+        self.seeds, self.scale = list(seeds), float(data.scale)
+        self.images, self.targets = data.images.to(device), data.targets.to(device)
+        self.num_classes = data.num_classes
+        parts = [torch.stack(part).to(device) for part in zip(*(split(data, seed) for seed in seeds), strict=True)]
+        self.train, self.validation, self.test = parts  # [S, n] each
+        self.epoch, self.order = -1, self.train
+
+    def batch(self, step: int, batch_size: int, group: int) -> tuple[Tensor, Tensor]:
+        """Batch `step` of each run, images [R, B, ...] and targets [R, B]; a seed's runs share it."""
+        per_epoch = self.train.shape[1] // batch_size
+        if (epoch := step // per_epoch) != self.epoch:
+            orders = [permutation(seed, Role.BATCHES, epoch, self.train.shape[1]) for seed in self.seeds]
+            self.epoch, self.order = epoch, self.train.gather(1, torch.stack(orders).to(self.train.device))
+        start = step % per_epoch * batch_size
+        index = self.order[:, start : start + batch_size].repeat_interleave(group, 0)
+        return self.pixels(index), self.targets[index]
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images at an index, as numbers from 0 to 1."""
+        return self.images[index].float() / self.scale
+
+
+@torch.no_grad()
+def evaluate(stack: Stack, blackbox: BlackBox, images: Images, group: int, test: bool) -> dict[str, Any]:
+    """Of each run, on its validation set: accuracy, the classes never predicted, the spread of the logits (standard
+    deviation within an example, root mean square over examples); and at the end its accuracy on the test set."""
+    predicted, correct, finite, spread = _predictions(stack, blackbox, images, images.validation, group)
+    labels = max(images.num_classes, int(predicted.max()) + 1)  # logits that no label uses can be predicted, too
+    ever = torch.zeros(len(predicted), labels, dtype=torch.bool, device=predicted.device).scatter_(1, predicted, True)
+    dead = (~ever[:, : images.num_classes]).sum(1)
+    validation = correct.double().mean(1).tolist()
+    result = {"validation": validation, "dead": dead.tolist(), "finite": finite, "spread": spread}
+    if test:
+        result["test"] = _predictions(stack, blackbox, images, images.test, group)[1].double().mean(1).tolist()
+    return result
+
+
+def _predictions(
+    stack: Stack, blackbox: BlackBox, images: Images, part: Tensor, group: int
+) -> tuple[Tensor, Tensor, Tensor, list[float]]:
+    """What each run makes of a part of its seed's images [S, n], and whether it is right: [R, n] both.
+
+    The third, [R], says whether all logits were finite: argmax would judge the others all the same. The fourth is
+    their spread, R numbers.
+    """
+    per_image = len(part) * group * math.prod(images.images.shape[1:])
+    predicted, finite, squares = [], [], []
+    for index in part.split(max(1, EVALUATION_CHUNK // per_image), 1):
+        logits = stack(images.pixels(index).repeat_interleave(group, 0))
+        predicted.append(blackbox.predict(logits))
+        finite.append(torch.isfinite(logits).flatten(1).all(1))
+        squares.append(logits.double().var(-1, correction=0))
+    labels = torch.cat(predicted, 1)
+    correct = labels == images.targets[part].repeat_interleave(group, 0)
+    return labels, correct, torch.stack(finite).all(0), list(map(_rounded, torch.cat(squares, 1).mean(1).sqrt()))
+
+
+def _rounded(number: Tensor) -> float:
+    """Four digits: the last bits of a mean, and of a logit, depend on what else is in the stack."""
+    return float(f"{number.item():.4g}")

@@ -1,0 +1,166 @@
+"""A method: what a training climbs. An exact gradient, an estimator at a space, or a control in its place.
+
+Resolved once from the words of a configuration; from there on modules are passed around and not names. All here is
+light: the workflow asks what is refused and what it costs before torch is imported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from esgrad import menu
+from esgrad.gradients.costs import Costs
+from esgrad.gradients.estimator import Estimate, Estimator
+from esgrad.gradients.exact import Exact
+from esgrad.gradients.key import Key
+from esgrad.gradients.schedules import Rule
+from esgrad.gradients.spaces import Place, Space
+from esgrad.tasks.task import Task
+from esgrad.training.controls import Control
+from esgrad.types import Tensor
+
+MENUS = {
+    "space": "spaces",
+    "noise": "noises",
+    "credit": "credits",
+    "shaping": "shapings",
+    "exact": "exact",
+    "control": "controls",
+    "variance": "schedules",
+}
+"""The words of a method, and the menus they stand on."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What all methods have: where their gradient lives, and the rule for t."""
+
+    space: Space
+    rule: Rule
+
+    @staticmethod
+    def of(words: Mapping[str, Any]) -> "Method":
+        """The method of some words (`MENUS`; others are passed over); ValueError for an unknown word."""
+        found: dict[str, Any] = {key: menu.load(MENUS[key], words[key]) for key in MENUS if words.get(key)}
+        space, rule = found["space"], found["variance"]
+        if "exact" in found:
+            return ExactMethod(space, rule, found["exact"])
+        parts = (found["noise"], found["credit"], found["shaping"])
+        if "control" in found:
+            return ControlledMethod(space, rule, *parts, found["control"])
+        return SampledMethod(space, rule, *parts)
+
+    def refuses(self, task: Task, num_samples: int | None) -> str | None:
+        """Why it cannot be trained on a task with N samples, or None."""
+        samples = type(self) is SampledMethod
+        facts = self.space.facts(task.blackbox)
+        return task.refuses() or self.rule.refuses(facts, self.space.PER_EXAMPLE, samples)
+
+    def costs(self, batch_size: int, num_samples: int | None) -> Costs:
+        """Of a step of one run."""
+        raise NotImplementedError
+
+    def draws(self, task: Task, num_samples: int | None) -> float:
+        """Random numbers drawn for a step of one run."""
+        raise NotImplementedError
+
+    def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
+        """What to ascend at a place under noise of variance t, [R] or [R, M]."""
+        raise NotImplementedError
+
+    def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
+        """The mean of the direction [R, M, D] where it is known exactly, else None."""
+        return None
+
+
+@dataclass(frozen=True)
+class ExactMethod(Method):
+    """An exact gradient at the logits; nothing is drawn."""
+
+    exact: Exact
+
+    def refuses(self, task: Task, num_samples: int | None) -> str | None:
+        own, other = self.exact.BLACKBOX, menu.name(task.blackbox)
+        reason = super().refuses(task, num_samples)
+        if reason or own == other:
+            return reason
+        return f"{menu.name(self.exact)} is the exact gradient of {own}, not of {other}"
+
+    def costs(self, batch_size: int, num_samples: int | None) -> Costs:
+        return self.exact.costs(batch_size)
+
+    def draws(self, task: Task, num_samples: int | None) -> float:
+        return 0.0
+
+    def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
+        gradient = self.exact.gradient(at.point, at.targets, variance)
+        return Estimate(gradient, gradient.new_full((len(gradient),), float("nan")), at.targets.shape[-1])
+
+    def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
+        return self.exact.gradient(at.point, at.targets, variance)
+
+
+@dataclass(frozen=True)
+class SampledMethod(Method):
+    """An estimator at a space."""
+
+    noise: Any
+    credit: Any
+    shaping: Any
+
+    def estimator(self, num_samples: int | None) -> Estimator:
+        """With N samples."""
+        assert num_samples is not None
+        return Estimator(self.noise, self.credit, self.shaping, num_samples)
+
+    def refuses(self, task: Task, num_samples: int | None) -> str | None:
+        facts, (_, dimension) = self.space.facts(task.blackbox), self._shape(task)
+        return super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
+
+    def costs(self, batch_size: int, num_samples: int | None) -> Costs:
+        return self.space.costs(batch_size, self.estimator(num_samples).num_samples)
+
+    def draws(self, task: Task, num_samples: int | None) -> float:
+        return self.credit.draws(self.noise, self.estimator(num_samples).num_samples, *self._shape(task))
+
+    def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
+        return self.estimator(num_samples).gradient(at.fitness, at.point, variance, key)
+
+    def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
+        if not self.space.PER_EXAMPLE or at.fitness.facts.name != self.noise.EXACT.p.BLACKBOX:
+            return None
+        return self.estimator(num_samples).expects(at.point, at.targets, variance)
+
+    def _shape(self, task: Task) -> tuple[int, int]:
+        return self.space.shape(task.batch_size, task.logits_per_example, task.num_parameters)
+
+
+@dataclass(frozen=True)
+class ControlledMethod(SampledMethod):
+    """A control in the place of an estimator, which it shares one cause with."""
+
+    control: Control
+
+    def refuses(self, task: Task, num_samples: int | None) -> str | None:
+        estimator, facts = self.estimator(num_samples), self.space.facts(task.blackbox)
+        own = self.control.refuses(estimator, facts, self.space.PER_EXAMPLE, task.logit_dim)
+        return super().refuses(task, num_samples) or own
+
+    def draws(self, task: Task, num_samples: int | None) -> float:
+        return float(prod(self._shape(task)))
+
+    def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
+        """Its random numbers are those of the sample after the estimator's own."""
+        from esgrad.kernels import streams
+
+        estimator, (runs, positions, dimension) = self.estimator(num_samples), at.point.shape
+        after = estimator.num_samples
+        drawn = streams.normals(*key, after, after + 1, positions, dimension, device=at.point.device)[:, 0]
+        drawn = drawn.repeat_interleave(runs // len(key.seeds), 0)  # [R, M, D]
+        gradient = self.control.gradient(estimator, at.point, at.targets, variance, drawn)
+        nothing = gradient.new_full((runs,), float("nan"))
+        return Estimate(gradient, nothing, estimator.num_samples * at.targets.shape[-1])
+
+    def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
+        return None
