@@ -68,7 +68,7 @@ readme: setup ## fill README.md's numbers from results/reference/
 	@$(BIN)/python workflow/readme.py
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
-	@$(BIN)/python -m esgrad.statistics.coverage results/reference
+	@$(BIN)/python -m esgrad.report.coverage results/reference
 
 lock: ## pin pyproject.toml's dependencies in requirements.lock again (needs uv; LOCK_ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

@@ -33,7 +33,7 @@ class Method(NamedTuple):
     noisy: float
     final: float
     loses_a_class: float = 0.0
-    variance: str = "fixed"
+    schedule: str = "fixed"
     relative: str = ""
     credit: str = "noise"
 
@@ -46,8 +46,8 @@ METHODS = {
     "leave_one_out": Method("logits", "independent", "leave_one_out", 50, 15, 0.955, 0.1),
     "success": Method("logits", "independent", "success", 40, 20, 0.96),
     "maxrl": Method("logits", "independent", "maxrl", 35, 10, 0.965),
-    "maxrl_spread": Method("logits", "independent", "maxrl", 35, 10, 0.94, variance="spread", relative="maxrl"),
-    "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, variance="annealed", relative="maxrl"),
+    "maxrl_spread": Method("logits", "independent", "maxrl", 35, 10, 0.94, schedule="spread", relative="maxrl"),
+    "maxrl_annealed": Method("logits", "independent", "maxrl", 35, 10, 0.965, schedule="annealed", relative="maxrl"),
     "mirrored": Method("logits", "mirrored", "raw", 55, 25, 0.95, 0.2),
     "openai_es": Method("parameters", "mirrored", "centered_ranks", 250, 80, 0.9),
     "success_class": Method("logits", "gumbel", "success", 32, 5, 0.965, credit="class"),
@@ -58,7 +58,7 @@ EXACT = ("backprop", "smoothed", "log_smoothed")
 SECTIONS: dict[str, dict] = {
     "headline": {
         "dataset": "digits",
-        "methods": [name for name, it in METHODS.items() if (it.variance, it.credit) == ("fixed", "noise")],
+        "methods": [name for name, it in METHODS.items() if (it.schedule, it.credit) == ("fixed", "noise")],
         "num_samples": [1, 10, 100],
         "batch_size": 32,
     },
@@ -185,7 +185,7 @@ def _run(cell: dict, seed: int, rate: float, worse: float = 0.0, budget: float =
         "noise": method.noise,
         "credit": method.credit if method.noise else "",
         "shaping": method.shaping,
-        "variance": method.variance,
+        "schedule": method.schedule,
         "optimizer": "adam",
         "num_classes": 19 if cell["experiment"] == "digit_sum" else 10,
         "learning_rate": rate,
@@ -225,7 +225,7 @@ def _curve(cell: dict, method: Method, seed: int, samples: int, steps: np.ndarra
     falls = {"fixed": 1 / spread, "spread": np.ones(len(steps)), "annealed": 100 ** -(steps / steps[-1] / 2)}
     return {
         "spread": spread,
-        "sigma": np.sqrt(cell["noise_variance"]) * spread * falls[method.variance],
+        "sigma": np.sqrt(cell["noise_variance"]) * spread * falls[method.schedule],
         "validation_accuracy": _on_examples(accuracy),
         "test_accuracy": _on_examples(test),
         "dead_classes": np.maximum(np.rint(9 * np.exp(-4 * steps / tau)), lost).astype(object),

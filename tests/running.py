@@ -43,7 +43,7 @@ def job(**changes: Any) -> Job:
         "noise": "independent",
         "credit": "noise",
         "shaping": "raw",
-        "variance": "fixed",
+        "schedule": "fixed",
         "exact": None,
         "control": None,
         "optimizer": "adam",

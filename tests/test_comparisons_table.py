@@ -51,6 +51,18 @@ def test_a_method_is_compared_with_the_lecture_at_its_n_t_k_b_and_black_box(suit
     assert (row["num_pairs"], row["censored"]) == (len(difference), 0)
 
 
+def test_the_lectures_weights_credited_with_the_class_are_compared_with_the_lecture_and_not_taken_for_it(suite, frame):
+    rows = suite.records[suite.records["method"] == "lecture"]
+    other = rows.assign(method="lecture_class", credit="class", test_accuracy=rows["test_accuracy"] + 0.01)
+    found = comparisons.table(replace(suite, records=pd.concat([suite.records, other], ignore_index=True)))
+    assert set(found["reference"]) == {"lecture"}
+    own = of(found, method="lecture_class", measure="test accuracy")
+    assert len(own)
+    assert np.allclose(own["estimate"], 0.01)
+    unmoved = of(found, method="maxrl")[["estimate", "low", "high", "p"]].to_numpy()
+    assert np.array_equal(unmoved, of(frame, method="maxrl")[["estimate", "low", "high", "p"]], equal_nan=True)
+
+
 def test_p_is_the_exact_paired_tests(suite, frame):
     where = {"experiment": "headline", "num_samples": 100, "blackbox": "zero_one"}
     difference = (last(suite, method="maxrl", **where) - last(suite, method="lecture", **where)).to_numpy()

@@ -128,10 +128,10 @@ def test_a_method_is_the_lectures_unless_told_otherwise(smoke):
     smoke["methods"]["lecture"] = {"shaping": "raw"}
     made = {job.method: job for job in config.jobs(config.validated(smoke))}["lecture"]
     assert (made.space, made.noise, made.credit, made.shaping) == ("logits", "independent", "noise", "raw")
-    assert (made.variance, made.relative, made.control, made.exact) == ("fixed", None, None, None)
+    assert (made.schedule, made.relative, made.control, made.exact) == ("fixed", None, None, None)
 
 
-RULE = {"space": "logits", "noise": "independent", "shaping": "maxrl", "variance": "spread"}
+RULE = {"space": "logits", "noise": "independent", "shaping": "maxrl", "schedule": "spread"}
 APART = {
     "another shaping": ({"shaping": "raw"}, "shaping is raw.*maxrl maxrl"),
     "another noise": ({"noise": "mirrored"}, "noise is mirrored"),
@@ -157,7 +157,7 @@ def test_a_rule_with_a_relative_or_without_one_is_accepted_whatever_its_name(smo
     smoke["methods"]["planted"] = RULE | changes | {"control": "gaussian", "relative": "maxrl_spread"}
     smoke["methods"]["nobody"] = RULE | {"shaping": "raw"}
     made = config.validated(smoke)["methods"]
-    assert made["maxrl_spread"]["variance"] == "spread"
+    assert made["maxrl_spread"]["schedule"] == "spread"
     assert "relative" not in made["nobody"]
 
 

@@ -150,7 +150,7 @@ REFUSED = {
     "noise": {"noise": "mirrored"},
     "blackbox": {"blackbox": "cross_entropy", "shaping": "leave_one_out"},
     "K": {"logit_dim": 101},
-    "rule": {"variance": "hit_rate"},
+    "rule": {"schedule": "hit_rate"},
 }
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esgrad.statistics import coverage, coverage_trials
+from esgrad.report import coverage
+from esgrad.statistics import coverage_trials
 from esgrad.statistics.coverage_trials import ALARM, Condition
 
 COMMITTED = Path(__file__).parents[1] / "results/reference/coverage.csv"

@@ -1,4 +1,4 @@
-"""Data sets: what the facts say is decoded, what is saved is loaded, and no image stands in two parts."""
+"""Data sets: what the description says is decoded, what is saved is loaded, and no image stands in two parts."""
 
 import gzip
 import hashlib
@@ -179,17 +179,17 @@ def strings(request):
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_what_the_facts_say_is_what_is_decoded(word, published, offline):
-    facts = data.describe(word)
+def test_what_the_description_says_is_what_is_decoded(word, published, offline):
+    description = data.describe(word)
     try:
         decoded = data.decode(word, published)
     except ValueError as refused:
         if word in HERE:
             raise
         pytest.skip(f"no stand-in: {refused}")  # a new file of the menu that has to be downloaded
-    assert decoded.num_classes == facts["num_classes"]
-    assert tuple(decoded.images.shape[1:]) == facts["shape"]
-    assert decoded.counts == facts["counts"]
+    assert decoded.num_classes == description["num_classes"]
+    assert tuple(decoded.images.shape[1:]) == description["shape"]
+    assert decoded.counts == description["counts"]
     assert decoded.targets.unique().tolist() == list(range(decoded.num_classes))
 
 
@@ -204,7 +204,7 @@ def test_the_torchvision_sets_have_the_published_sizes():
 
 
 def test_describing_every_data_set_imports_neither_torch_nor_numpy():
-    code = "import sys; from esgrad import data; [data.describe(word) for word in sys.argv[1:]]"
+    code = "import sys; from esgrad.tasks import data; [data.describe(word) for word in sys.argv[1:]]"
     heavy = "{'torch', 'torchvision', 'numpy', 'sklearn'}"
     code += f"; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
     subprocess.run([sys.executable, "-c", code, *WORDS], check=True)
@@ -233,10 +233,10 @@ def test_a_word_that_no_data_set_answers_to_is_refused_with_what_would_do(word, 
     assert answer in refusal(data.decode, word, "nowhere")
 
 
-def test_a_file_whose_facts_are_wrong_is_refused(monkeypatch):
+def test_a_file_whose_description_is_wrong_is_refused(monkeypatch):
     wrong = data.describe("mnist")
-    monkeypatch.setattr("esgrad.tasks.datasets.digits.facts", lambda: wrong)
-    assert "not what its facts say" in refusal(data.decode, "digits", "nowhere")
+    monkeypatch.setattr("esgrad.tasks.datasets.digits.description", lambda: wrong)
+    assert "not what its description says" in refusal(data.decode, "digits", "nowhere")
 
 
 @pytest.mark.parametrize("k", [2, 5, 10])
@@ -398,7 +398,9 @@ def test_the_published_files_hold_the_published_numbers(word, folder, mean, test
         found = decoded.images[:train].double().mean(dim=(0, 2, 3)) / 255
         assert found.tolist() == pytest.approx(mean, abs=5e-5)
     if word in IDX:
-        assert data.decode(f"{word}-3", REAL).num_classes == 3, "and the counts are as its facts say, or it is refused"
+        assert data.decode(f"{word}-3", REAL).num_classes == 3, (
+            "and the counts are as its description says, or it is refused"
+        )
     assert snapshot(Path(REAL)) == before
 
 

@@ -66,7 +66,7 @@ PERFECT = {"validation_accuracy": 0.999, "test_accuracy": 0.999}
 
 
 def test_every_cell_with_a_fixed_peer_has_its_regret(frame: pd.DataFrame):
-    counts = frame.groupby(["peer", "variance"])["noise_variance"].count().to_dict()
+    counts = frame.groupby(["peer", "schedule"])["noise_variance"].count().to_dict()
     assert counts == {
         ("maxrl", "fixed"): 10,
         ("maxrl", "spread"): 10,
@@ -76,17 +76,17 @@ def test_every_cell_with_a_fixed_peer_has_its_regret(frame: pd.DataFrame):
 
 
 def test_the_best_fixed_t_has_no_regret(frame: pd.DataFrame):
-    best = frame[(frame["noise_variance"] == frame["best_fixed"]) & (frame["variance"] == "fixed")]
+    best = frame[(frame["noise_variance"] == frame["best_fixed"]) & (frame["schedule"] == "fixed")]
     assert len(best) == 3
     assert (best["regret"] == 0).all()
 
 
 def test_a_planted_loss_is_found_within_its_interval(frame: pd.DataFrame):
     """maxrl_spread ends 0.025 lower by construction, maxrl_annealed nowhere."""
-    spread = frame[frame["variance"] == "spread"]
+    spread = frame[frame["schedule"] == "spread"]
     assert ((spread["low"] < 0.025) & (spread["high"] > 0.025)).mean() > 0.7
     assert (spread["low"] > 0.005).all()
-    annealed = frame[frame["variance"] == "annealed"]
+    annealed = frame[frame["schedule"] == "annealed"]
     assert ((annealed["low"] < 0) & (annealed["high"] > 0)).mean() > 0.7
 
 
@@ -97,7 +97,7 @@ def test_validation_chooses_and_test_is_reported(suite: Suite):
     frame = regret.table(better)
     rows = frame[(frame["peer"] == "maxrl") & (frame["num_samples"] == 10)]
     assert set(rows["best_fixed"]) == {0.1}
-    assert rows.loc[(rows["variance"] == "fixed") & (rows["noise_variance"] == 10.0), "regret"].item() < 0
+    assert rows.loc[(rows["schedule"] == "fixed") & (rows["noise_variance"] == 10.0), "regret"].item() < 0
 
 
 def test_pairs_are_seeds(suite: Suite):
@@ -177,7 +177,7 @@ def test_experiments_on_the_same_task_are_compared_each_within_itself(suite: Sui
 def with_new_rule(suite: Suite) -> Suite:
     """A rule that nobody has heard of, with the numbers of maxrl_spread."""
     rows = suite.records[suite.records["method"] == "maxrl_spread"]
-    new = rows.assign(method="maxrl_cosine", variance="cosine")
+    new = rows.assign(method="maxrl_cosine", schedule="cosine")
     return replace(suite, records=pd.concat([suite.records, new], ignore_index=True))
 
 
@@ -194,7 +194,7 @@ def legend(figure: matplotlib.figure.Figure) -> dict[str, str]:
 def test_a_new_rule_is_in_the_table_and_drawn_and_named(suite: Suite, frame: pd.DataFrame):
     with_new = regret.table(with_new_rule(suite))
     numbers = ["noise_variance", "num_samples", "regret", "low", "high"]
-    new, spread = (with_new[with_new["variance"] == rule] for rule in ("cosine", "spread"))
+    new, spread = (with_new[with_new["schedule"] == rule] for rule in ("cosine", "spread"))
     pd.testing.assert_frame_equal(new[numbers].reset_index(drop=True), spread[numbers].reset_index(drop=True))
     before, words = (legend(figure_of_regret.draw(each)[0]) for each in (suite, with_new_rule(suite)))
     assert list(words)[:2] == ["fixed", "spread"]
@@ -205,7 +205,7 @@ def test_a_new_rule_is_in_the_table_and_drawn_and_named(suite: Suite, frame: pd.
 
 def test_a_new_rule_is_drawn_along_training(suite: Suite):
     figure, drawn = menu.load("figures", "sigma_over_spread").draw(with_new_rule(suite))
-    assert {"fixed", "spread", "annealed", "cosine"} == set(drawn["variance"])
+    assert {"fixed", "spread", "annealed", "cosine"} == set(drawn["schedule"])
     words = legend(figure)
     assert words["cosine, level 1"] in style.SPARE
     assert len({words[word] for word in words if "level" in word}) == 3
@@ -226,11 +226,11 @@ def notes(figure: matplotlib.figure.Figure) -> str:
 def test_a_rule_without_a_fixed_peer_is_named_and_not_passed_over(suite: Suite, left: str):
     """In the table's row, under the table and under the picture."""
     records = suite.records
-    ours = records["method"].str.startswith("maxrl") & (records["variance"] == "fixed")
+    ours = records["method"].str.startswith("maxrl") & (records["schedule"] == "fixed")
     kept = ~ours if left == "no peer" else ~ours | (records["noise_variance"] == 1.0)
     without = replace(suite, records=records[kept])
     frame = regret.table(without)
-    alone = frame[frame["variance"] != "fixed"]
+    alone = frame[frame["schedule"] != "fixed"]
     assert len(alone) == 20
     assert alone[["regret", "low", "high", "best_fixed", "best_accuracy"]].isna().all(axis=None)
     assert alone["test_accuracy_mean"].between(0.5, 1).all()

@@ -26,7 +26,7 @@ METHODS = {
         "noise": "independent",
         "credit": "noise",
         "shaping": "maxrl",
-        "variance": "annealed",
+        "schedule": "annealed",
     },
     "maxrl_gaussian": {
         "space": "logits",
@@ -46,7 +46,7 @@ MENUS = {
     "noises": "noise",
     "credits": "credit",
     "shapings": "shaping",
-    "schedules": "variance",
+    "schedules": "schedule",
     "exact": "exact",
     "controls": "control",
 }
@@ -67,7 +67,7 @@ def job(method: str, **changes) -> Job:
         "noise": "",
         "credit": "",
         "shaping": "",
-        "variance": "fixed",
+        "schedule": "fixed",
         "exact": None,
         "control": None,
         "optimizer": "adam",

@@ -37,6 +37,7 @@ KEYS = {
     "exponents": [*exponents.LINE, "logit_dim_low", "logit_dim_high"],
     "ladder": [*CELL, "target"],
     "regret": ["experiment", *regret.TASK, "num_samples", "method", "noise_variance"],
+    "rules": ["experiment", "dataset", "model", "blackbox", "logit_dim", "batch_size", "peer", "num_samples", "method"],
     "skipped": CELL,
     "slower_than_backprop": [*CELL, "target", "unit"],
     "success_rate": [*CELL, "target"],
@@ -46,13 +47,13 @@ COLUMNS = {
     "targets": _CELL + "target target_accuracy unit num_seeds hits censored estimate low high "
     "ratio_to_backprop ratio_low ratio_high",
     "accuracy": _CELL + "test_accuracy_mean low high num_seeds dead_class_rate learning_rate diverged",
-    "regret": "experiment dataset model blackbox logit_dim batch_size peer num_samples method variance noise_variance "
+    "regret": "experiment dataset model blackbox logit_dim batch_size peer num_samples method schedule noise_variance "
     "test_accuracy_mean best_fixed best_accuracy regret low high num_seeds diverged",
     "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored diverged "
     "estimate low high p smallest_p family_size p_holm smallest_detectable verdict",
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
     "how_many_samples": "space noise credit shaping logit_dim num_samples cosine num_samples_half "
-    "num_samples_nine_tenths",
+    "num_samples_nine_tenths num_samples_half_rms",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
     "samples_needed": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim "
     "num_observations censored estimate low high coverage predicted law ratio_to_law ratio_low ratio_high",
@@ -65,6 +66,8 @@ COLUMNS = {
     "ratio_to_backprop ratio_to_backprop_low ratio_to_backprop_high predicted_to_backprop predicted_to_backprop_low "
     "predicted_to_backprop_high verdict_to_backprop accuracy_difference accuracy_difference_low "
     "accuracy_difference_high given_rate",
+    "rules": "experiment dataset model blackbox logit_dim batch_size peer num_samples method num_levels num_fixed "
+    "levels fixed regret low high num_seeds",
     "skipped": _CELL + "reason",
     "success_rate": _CELL + "target target_accuracy num_seeds hits success_rate low high expected_queries "
     "expected_queries_low expected_queries_high dead_class_rate dead_class_low dead_class_high",

@@ -1,4 +1,4 @@
-"""One loop trains every method: its costs, its schedule, its rows, and that no run sees another."""
+"""One loop trains every method: its costs, its evaluations, its rows, and that no run sees another."""
 
 import math
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_the_schedule_holds_each_step_that_first_reaches_a_point_of_the_grid(uni
     first = [
         step for step in range(1, 100) if any((step - 1) * unit < point * (1 - 1e-9) <= step * unit for point in points)
     ]
-    got = list(islice(training.schedule(price, per_decade), len(first)))
+    got = list(islice(training.evaluations(price, per_decade), len(first)))
     assert all(later > earlier for earlier, later in pairwise(got))
     assert got == first
 
@@ -101,7 +101,7 @@ def test_the_schedule_holds_each_step_that_first_reaches_a_point_of_the_grid(uni
 def test_the_schedule_counts_examples_where_nobody_is_asked() -> None:
     nobody = costs.Costs(math.nan, 32.0, 32.0, 32.0)
     asked = costs.Costs(32.0, 32.0, 32.0, 32.0)
-    assert list(islice(training.schedule(nobody, 10), 20)) == list(islice(training.schedule(asked, 10), 20))
+    assert list(islice(training.evaluations(nobody, 10), 20)) == list(islice(training.evaluations(asked, 10), 20))
 
 
 # The loop
@@ -262,7 +262,7 @@ def test_an_epoch_shows_each_training_image_once_and_the_next_in_another_order(d
 def test_rows_come_at_the_start_on_the_schedule_and_at_the_end(digits: Data) -> None:
     of, steps = job(), 30
     rows = of_run(run(of, digits, steps=steps), 1, GROUPS[1])
-    due = list(islice(training.schedule(of.gradient.costs(32, SAMPLES), 10), steps))
+    due = list(islice(training.evaluations(of.gradient.costs(32, SAMPLES), 10), steps))
     assert [row["step"] for row in rows] == sorted({0, steps, *(step for step in due if step <= steps)})
     assert [row["queries"] for row in rows] == [row["step"] * 32 * SAMPLES for row in rows]
     assert all(math.isnan(row["test_accuracy"]) for row in rows[:-1])

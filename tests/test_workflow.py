@@ -23,10 +23,10 @@ def clone(tmp_path_factory):
 
 
 JOBS = {
-    "config": {"data": 3, "train": 59, "gradient_quality": 3, "samples_needed": 5, "noise_scale": 1},
-    "smoke": {"data": 2, "train": 6, "gradient_quality": 2, "samples_needed": 2},
-    "mnist": {"data": 2, "train": 29, "gradient_quality": 3, "samples_needed": 8, "noise_scale": 1},
-    "paper": {"data": 7, "train": 164, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
+    "config": {"data": 3, "train": 84, "gradient_quality": 3, "samples_needed": 5, "noise_scale": 1},
+    "smoke": {"data": 2, "train": 7, "gradient_quality": 2, "samples_needed": 2},
+    "mnist": {"data": 2, "train": 35, "gradient_quality": 3, "samples_needed": 8, "noise_scale": 1},
+    "paper": {"data": 7, "train": 210, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
 }
 
 
@@ -46,7 +46,7 @@ def test_a_configuration_plans_its_number_of_jobs(clone, name):
 def test_every_profile_plans_the_smoke_suite(clone, profile):
     said = clone.run("snakemake", "-n", "--workflow-profile", f"profiles/{profile}", *SMOKE)
     assert said.returncode == 0, said.stdout
-    assert re.search(r"^train +6$", said.stdout, re.MULTILINE), said.stdout
+    assert re.search(r"^train +7$", said.stdout, re.MULTILINE), said.stdout
 
 
 def test_the_default_profile_is_found_by_itself(clone):
@@ -55,14 +55,14 @@ def test_the_default_profile_is_found_by_itself(clone):
 
 def test_a_run_says_beforehand_what_it_will_do(clone):
     said = clone.snakemake("-n").stdout
-    assert re.search(r"esgrad suite 'default': \d+ cells, \d+ reported runs, 59 training jobs", said)
+    assert re.search(r"esgrad suite 'default': \d+ cells, \d+ reported runs, 84 training jobs", said)
     assert re.search(r"About \d+ core-minutes", said)
     assert "maxrl is identically 0 at N = 1" in said
 
 
 def test_the_smoke_suite_leaves_records_tables_figures_timings_and_a_report(finished):
     results = finished.folder / "results" / "smoke"
-    assert len(list(results.glob("runs/**/records.parquet"))) == 6
+    assert len(list(results.glob("runs/**/records.parquet"))) == 7
     assert len(list((results / "tables").iterdir())) == 3 * TABLES
     assert len(list((results / "figures").iterdir())) == 3 * FIGURES
     assert {path.name for path in (results / "timings").iterdir()} == {"seconds.csv", "provenance.csv"}
@@ -95,10 +95,12 @@ def test_a_second_run_has_nothing_to_be_done(finished):
     [
         ("src/esgrad/gradients/shapings/raw.py", 1, FIGURES, 2),
         ("src/esgrad/gradients/shapings/centered_ranks.py", 1, FIGURES, 0),
-        ("src/esgrad/gradients/shapings/success.py", 0, 0, 0),
-        ("src/esgrad/kernels/streams.py", 6, FIGURES, 2),
+        ("src/esgrad/gradients/shapings/z_score.py", 0, 0, 0),
+        ("src/esgrad/gradients/credits/class_.py", 1, FIGURES, 2),
+        ("src/esgrad/kernels/streams.py", 7, FIGURES, 2),
+        ("src/esgrad/kernels/compiled/fill.py", 0, 0, 0),
         ("src/esgrad/report/figures/batch_heatmap.py", 0, 1, 0),
-        ("src/esgrad/gradients/exact/log_smoothed.py", 1, FIGURES, 2),
+        ("src/esgrad/gradients/exact/log_smoothed.py", 5, FIGURES, 2),
         ("src/esgrad/laws/variance.py", 0, FIGURES, 2),
         ("src/esgrad/cli.py", 0, 0, 0),
     ],
@@ -106,13 +108,25 @@ def test_a_second_run_has_nothing_to_be_done(finished):
 def test_an_edit_reruns_what_depends_on_it_and_nothing_else(finished, edited, train, figure, quality):
     path = finished.folder / edited
     before = path.read_text(encoding="utf-8")
-    finished.append(edited, "\n# an edit\n")
+    finished.append(edited, "\nAN_EDIT = 1\n")
     try:
         planned = finished.planned(*SMOKE)
     finally:
         path.write_text(before, encoding="utf-8")
     found = tuple(planned.get(rule, 0) for rule in ("train", "figure", "gradient_quality"))
     assert found == (train, figure, quality)
+
+
+def test_a_comment_and_a_docstring_rerun_nothing(finished):
+    edited = finished.folder / "src/esgrad/kernels/streams.py"
+    before = edited.read_text(encoding="utf-8")
+    edited.write_text(
+        before.replace("There is no state.", "Nothing is remembered.") + "\n# a comment\n", encoding="utf-8"
+    )
+    try:
+        assert finished.planned(*SMOKE) == {}
+    finally:
+        edited.write_text(before, encoding="utf-8")
 
 
 def test_a_touch_without_an_edit_reruns_nothing(finished):
@@ -175,15 +189,15 @@ def test_a_cell_that_fails_leaves_the_others_and_what_can_be_drawn_is_drawn(fini
     shutil.copytree(finished.folder / "results", broken.folder / "results")
     broken.append(
         "src/esgrad/gradients/shapings/raw.py",
-        "\n\n_whole = weights\n\n\ndef weights(fitness, norms):\n"
-        "    if fitness.shape[1] == 10:\n        raise MemoryError('planted')\n    return _whole(fitness, norms)\n",
+        "\n\n_whole = of_counts\n\n\ndef of_counts(hits, misses):\n"
+        "    if int((hits + misses).max()) == 10:\n        raise MemoryError('planted')\n"
+        "    return _whole(hits, misses)\n",
     )
-    shutil.rmtree(broken.folder / "results/smoke/runs")
     said = broken.snakemake(*SMOKE)
     assert said.returncode != 0
     assert "N = 10 (MemoryError: planted)" in said.stdout
     runs, partial = (broken.folder / "results/smoke" / part for part in ("runs", "partial"))
-    assert len(list(runs.glob("**/provenance.json"))) == 5, "the other five jobs are whole"
+    assert len(list(runs.glob("**/provenance.json"))) == 6, "the other six jobs are whole"
     accuracy = pd.read_csv(partial / "report/tables/accuracy.csv")
     assert set(accuracy[accuracy["method"] == "lecture"]["num_samples"]) == {1}, "the cell that worked is kept"
     assert len(list((partial / "figures").glob("*.svg"))) == FIGURES

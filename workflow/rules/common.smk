@@ -40,9 +40,9 @@ if workflow.is_main_process:
     logger.info(forecast.summary(config))
 
 
-def module_sources(*starts):
-    """The source files behind some files of the package."""
-    return [os.path.relpath(path) for path in sources.closure(starts)]
+def meaning(*starts):
+    """What the code behind some files of the package means, as a digest: a comment in them reruns nothing."""
+    return sources.digest(sources.closure(starts))
 
 
 MEASUREMENTS = {
@@ -61,12 +61,12 @@ def measured_data(section, wildcards):
     return [f"results/data/{training['dataset']}.safetensors"] if training else []
 
 
-def measured_sources(section, wildcards):
-    """The source files that decide what is measured."""
+def measured_meaning(section, wildcards):
+    """The digest of the code that decides what is measured."""
     spec = MEASUREMENTS[section][int(wildcards.logit_dim)]
     training = {key: spec["checkpoints"][key] for key in spec["checkpoints"] or () if key != "stages"}
     trained = sources.of_job(configuration.backprop_job(**training)) if training else []
-    return sorted({*map(os.path.relpath, trained), *module_sources(*measurements.files(section, spec))})
+    return meaning(*trained, *measurements.files(section, spec))
 
 
 def measured_spec(section, wildcards):

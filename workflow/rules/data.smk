@@ -2,8 +2,6 @@
 
 
 rule data:
-    input:
-        lambda wildcards: module_sources("tasks/data.py", f"tasks/datasets/{wildcards.dataset.split('-')[0]}.py"),
     output:
         data="results/data/{dataset}.safetensors",
         digest="results/data/{dataset}.safetensors.sha256",
@@ -11,5 +9,6 @@ rule data:
         "results/data/logs/{dataset}.log",
     params:
         data_root=config["data_root"],
+        code=lambda wildcards: meaning("tasks/data.py", f"tasks/datasets/{wildcards.dataset.split('-')[0]}.py"),
     shell:
         "esgrad decode {wildcards.dataset} --data-root {params.data_root:q} --out {output.data:q} > {log:q} 2>&1"

@@ -6,7 +6,6 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=menu.names("fi
 rule figure:
     input:
         MEASURED,
-        lambda wildcards: module_sources("suite/gathered.py", f"report/figures/{wildcards.figure}.py"),
         suite=SUITE,
     output:
         png=f"{RESULTS}/figures/{{figure}}.png",
@@ -26,5 +25,6 @@ rule figure:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
+        code=lambda wildcards: meaning("suite/gathered.py", f"report/figures/{wildcards.figure}.py"),
     shell:
         "esgrad figure {params.folder:q} {wildcards.figure} > {log:q} 2>&1"

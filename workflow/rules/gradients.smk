@@ -4,7 +4,6 @@
 
 rule gradient_quality:
     input:
-        lambda wildcards: measured_sources("gradient_quality", wildcards),
         data=lambda wildcards: measured_data("gradient_quality", wildcards),
     output:
         f"{RESULTS}/{measurements.path('gradient_quality', '{logit_dim}')}",
@@ -12,13 +11,13 @@ rule gradient_quality:
         f"{RESULTS}/logs/gradient_quality/logit_dim={{logit_dim}}.log",
     params:
         spec=lambda wildcards: measured_spec("gradient_quality", wildcards),
+        code=lambda wildcards: measured_meaning("gradient_quality", wildcards),
     shell:
         "esgrad quality {params.spec:q} --data {input.data:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule samples_needed:
     input:
-        lambda wildcards: measured_sources("samples_needed", wildcards),
         data=lambda wildcards: measured_data("samples_needed", wildcards),
     output:
         f"{RESULTS}/{measurements.path('samples_needed', '{logit_dim}')}",
@@ -26,6 +25,7 @@ rule samples_needed:
         f"{RESULTS}/logs/samples_needed/logit_dim={{logit_dim}}.log",
     params:
         spec=lambda wildcards: measured_spec("samples_needed", wildcards),
+        code=lambda wildcards: measured_meaning("samples_needed", wildcards),
         data=lambda wildcards, input: f"--data {shlex.quote(input.data[0])}" if input.data else "",
     shell:
         "esgrad samples {params.spec:q} {params.data} --out {output:q} > {log:q} 2>&1"

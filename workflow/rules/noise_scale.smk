@@ -14,10 +14,6 @@ wildcard_constraints:
 
 rule noise_scale:
     input:
-        lambda wildcards: sorted(
-            {os.path.relpath(path) for job in NOISE_TASKS[wildcards.task] for path in sources.of_job(job)}
-        ),
-        module_sources("measurement/noise_scale.py", *(f"gradients/exact/{arm}.py" for arm in menu.names("exact"))),
         data=lambda wildcards: f"results/data/{NOISE_TASKS[wildcards.task][0].dataset}.safetensors",
         records=lambda wildcards: [
             f"{RESULTS}/runs/{job.path}/records.parquet"
@@ -30,6 +26,10 @@ rule noise_scale:
         f"{RESULTS}/logs/{{task}}.log",
     params:
         spec=lambda wildcards: json.dumps(NOISE_SPECS[wildcards.task], sort_keys=True),
+        code=lambda wildcards: meaning(
+            "measurement/noise_scale.py",
+            *(path for job in NOISE_TASKS[wildcards.task] for path in sources.of_job(job)),
+        ),
     shell:
         "esgrad noise {params.spec:q} --data {input.data:q} --records {input.records:q} --out {output:q}"
         " > {log:q} 2>&1"

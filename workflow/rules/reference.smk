@@ -15,9 +15,6 @@ rule reference_figures:
 
 rule reference:
     input:
-        lambda wildcards: module_sources(
-            "suite/gathered.py", *(f"report/figures/{name}.py" for name in menu.names("figures"))
-        ),
         suite="results/reference/{reference}/suite.json",
     output:
         expand(
@@ -27,5 +24,7 @@ rule reference:
         ),
     log:
         "results/reference/{reference}/logs/figures.log",
+    params:
+        code=meaning("suite/gathered.py", *(f"report/figures/{name}.py" for name in menu.names("figures"))),
     shell:
         "esgrad figure results/reference/{wildcards.reference} all > {log:q} 2>&1"

@@ -23,9 +23,6 @@ rule suite_description:
 rule tables:
     input:
         MEASURED,
-        module_sources(
-            "suite/gathered.py", "report/markdown.py", *(f"report/tables/{table}.py" for table in menu.names("tables"))
-        ),
         suite=SUITE,
     output:
         expand(f"{RESULTS}/tables/{{table}}.md", table=menu.names("tables")),
@@ -43,6 +40,9 @@ rule tables:
         f"{RESULTS}/logs/tables.log",
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
+        code=meaning(
+            "suite/gathered.py", "report/markdown.py", *(f"report/tables/{table}.py" for table in menu.names("tables"))
+        ),
     shell:
         "esgrad tables {params.folder:q} > {log:q} 2>&1"
 

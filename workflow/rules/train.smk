@@ -3,7 +3,6 @@
 
 rule train:
     input:
-        sources=lambda wildcards: [os.path.relpath(path) for path in sources.of_job(JOBS[wildcards.job])],
         data=lambda wildcards: f"results/data/{JOBS[wildcards.job].dataset}.safetensors",
     output:
         records=f"{RESULTS}/runs/{{job}}/records.parquet",
@@ -16,6 +15,7 @@ rule train:
     params:
         device=config["device"],
         job=lambda wildcards: JOBS[wildcards.job].json(),
+        code=lambda wildcards: sources.digest(sources.of_job(JOBS[wildcards.job])),
         out=lambda wildcards, output: os.path.dirname(output.records),
     shell:
         "esgrad job {params.job:q} --data {input.data:q} --device {params.device} --out {params.out:q}"

@@ -6,7 +6,7 @@ looks at other runs than those it is given, and the one that resamples them take
 
 An interval is `(estimate, low, high)` at 95 % confidence. Plain percentile bootstraps are not used: they cover
 75, 84 and 91 % at n = 3, 5 and 10. With one value there is an estimate and no interval (NaN). How often each
-interval holds the truth, by n and censoring, is measured in `statistics.coverage`: `make coverage` prints the table.
+interval holds the truth, by n and censoring, is measured in `report.coverage`: `make coverage` prints the table.
 """
 
 from collections.abc import Sequence

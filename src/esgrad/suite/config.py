@@ -122,7 +122,7 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     noise=spec.get("noise", ""),
                     credit=spec.get("credit", ""),
                     shaping=spec.get("shaping", ""),
-                    variance=spec["variance"],
+                    schedule=spec["schedule"],
                     exact=exact,
                     control=spec.get("control"),
                     optimizer=spec["optimizer"],
@@ -167,9 +167,9 @@ def _check_method(name: str, method: dict[str, Any], methods: dict[str, Any]) ->
     menu.path("optimizers", method["optimizer"])
     for blackbox in listed(method.get("blackbox", [])):
         menu.path("blackboxes", blackbox)
-    if isinstance(resolved, ExactMethod) and not resolved.exact.USES_VARIANCE and method["variance"] != "fixed":
+    if isinstance(resolved, ExactMethod) and not resolved.exact.USES_VARIANCE and method["schedule"] != "fixed":
         raise ValueError(
-            f"methods.{name} has the rule {method['variance']}, but {method['exact']} knows no t: it would do without"
+            f"methods.{name} has the rule {method['schedule']}, but {method['exact']} knows no t: it would do without"
         )
     _check_relative(name, method, methods)
 
@@ -183,7 +183,7 @@ def _check_relative(name: str, method: dict[str, Any], methods: dict[str, Any]) 
         return
     if relative not in methods:
         raise menu.unknown(f"method as the relative of methods.{name}", relative, methods)
-    apart = {"relative", *(("control",) if "control" in method else ("variance", "noise_variance"))}
+    apart = {"relative", *(("control",) if "control" in method else ("schedule", "noise_variance"))}
     other = methods[relative]
     for key in sorted({*method, *other} - apart):
         own, theirs = ({**LECTURE, "blackbox": "zero_one", **each}.get(key) for each in (method, other))

@@ -23,7 +23,7 @@ COLUMNS = {
     "noise": "string",
     "credit": "string",
     "shaping": "string",
-    "variance": "string",
+    "schedule": "string",
     "optimizer": "string",
     "logit_dim": "int64",
     "num_classes": "int64",

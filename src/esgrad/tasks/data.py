@@ -23,7 +23,7 @@ DRAWN_SHARE = 5  # a part that the files do not fix is one in five of the first 
 DRAWN_AT_MOST = 5_000  # and at most so many examples
 
 
-class Facts(TypedDict):
+class Description(TypedDict):
     """What is known of a data set before it is read; the counts as in Data."""
 
     num_classes: int
@@ -31,15 +31,15 @@ class Facts(TypedDict):
     counts: tuple[int, int, int]  # train, validation, test
 
 
-def describe(word: str) -> Facts:
-    """The facts of a data set by its word, nothing read; ValueError for a word no data set answers to."""
+def describe(word: str) -> Description:
+    """A data set by its word, nothing read; ValueError for a word no data set answers to."""
     module, arguments = _understand(word)
-    return module.facts(*arguments)
+    return module.description(*arguments)
 
 
-def num_train(facts: Facts) -> int:
+def num_train(description: Description) -> int:
     """Training images left when the parts that the files do not fix are drawn."""
-    first, *later = facts["counts"]
+    first, *later = description["counts"]
     return first - later.count(0) * min(first // DRAWN_SHARE, DRAWN_AT_MOST)
 
 
@@ -49,11 +49,15 @@ def decode(word: str, data_root: str | Path) -> Data:
     ValueError or OSError, one line, for an unknown word and for files that are missing or damaged.
     """
     module, arguments = _understand(word)
-    facts, data = module.facts(*arguments), module.decode(Path(data_root).expanduser(), *arguments)
+    description, data = module.description(*arguments), module.decode(Path(data_root).expanduser(), *arguments)
     shape = tuple(data.images.shape[1:])
-    if (data.num_classes, shape, data.counts) != (facts["num_classes"], facts["shape"], facts["counts"]):
+    if (data.num_classes, shape, data.counts) != (
+        description["num_classes"],
+        description["shape"],
+        description["counts"],
+    ):
         found = f"num_classes {data.num_classes}, shape {shape}, counts {data.counts}"
-        raise ValueError(f"data set '{word}' is not what its facts say: {found}, expected {facts}.")
+        raise ValueError(f"data set '{word}' is not what its description says: {found}, expected {description}.")
     return data
 
 
@@ -63,10 +67,10 @@ def save(data: Data, path: str | Path) -> None:
 
     path = Path(path)
     tensors = {"images": data.images.contiguous(), "targets": data.targets.contiguous()}
-    facts = {"num_classes": data.num_classes, "scale": data.scale, "counts": data.counts}
+    description = {"num_classes": data.num_classes, "scale": data.scale, "counts": data.counts}
     # One key: safetensors writes several in an order that changes from run to run.
     # Not `save_file`: nobody else may read the files it makes.
-    content = safetensors.save(tensors, {"data": json.dumps(facts)})
+    content = safetensors.save(tensors, {"data": json.dumps(description)})
     with written(path) as temporary, written(_digest_path(path)) as beside:  # the digest takes its name first
         temporary.write_bytes(content)
         beside.write_text(f"{sha256(temporary)}  {path.name}\n", encoding="utf-8")
@@ -84,9 +88,9 @@ def load(path: str | Path) -> Data:
             f"{_digest_path(path).name}. Delete both files and run again: they are made anew."
         )
     with safe_open(path, framework="pt") as file:
-        facts = json.loads(file.metadata()["data"])
+        description = json.loads(file.metadata()["data"])
         images, targets = file.get_tensor("images"), file.get_tensor("targets")
-    return Data(images, targets, facts["num_classes"], facts["scale"], tuple(facts["counts"]))
+    return Data(images, targets, description["num_classes"], description["scale"], tuple(description["counts"]))
 
 
 def split(data: Data, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +119,7 @@ def _understand(word: str) -> tuple[ModuleType, list[str]]:
     """The file and the arguments a word names, `digit_strings-3` → digit_strings, ['3']."""
     name, *arguments = str(word).split("-")
     module = menu.load("datasets", name)
-    parameters = inspect.signature(module.facts).parameters.values()
+    parameters = inspect.signature(module.description).parameters.values()
     required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     if not len(required) <= len(arguments) <= len(parameters):
         optional = [parameter.name for parameter in parameters if parameter.name not in required]

@@ -36,7 +36,7 @@ class Job:
     noise: str
     credit: str
     shaping: str
-    variance: str
+    schedule: str
     exact: str | None
     control: str | None
     optimizer: str

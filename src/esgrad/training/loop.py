@@ -95,7 +95,7 @@ def train(
 
     watch(0, stack)
     yield from rows(0, last=False)
-    due = schedule(price, job.evaluations_per_decade)
+    due = evaluations(price, job.evaluations_per_decade)
     next_due = next(due)
     for step in range(1, steps + 1):
         batch, targets = images.batch(step - 1, job.batch_size, group)
@@ -117,7 +117,7 @@ def train(
         tick(len(seeds) * group)
 
 
-def schedule(price: Costs, per_decade: int) -> Iterator[int]:
+def evaluations(price: Costs, per_decade: int) -> Iterator[int]:
     """The steps that first reach the points of a geometric grid of queries (of examples, where there are none)."""
     unit = price.examples if math.isnan(price.queries) else price.queries
     step, point = 0, math.floor(math.log10(unit) * per_decade) - 1
@@ -132,7 +132,7 @@ def schedule(price: Costs, per_decade: int) -> Iterator[int]:
 class Ascent:
     """A method along a training: t as its rule has it, and the direction at each step.
 
-    `level` [R] is what each run's rule for t starts from (`variances/`); NaN where the gradient knows no noise. `sigma`
+    `level` [R] is what each run's rule for t starts from (`schedules/`); NaN where the gradient knows no noise. `sigma`
     [R] is that of the last step, the mean over positions; before the first step the level's where t is fixed, else NaN.
     """
 
@@ -145,7 +145,7 @@ class Ascent:
             steps,
         )
         self.last: Last | None = None
-        self.sigma = level.sqrt() if job.variance == "fixed" else torch.full_like(level, math.nan)
+        self.sigma = level.sqrt() if job.schedule == "fixed" else torch.full_like(level, math.nan)
 
     def __call__(self, at: Place, step: int) -> Tensor:
         """The direction [R, M, D] of step 1, 2, … at a place."""

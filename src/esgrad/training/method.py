@@ -27,7 +27,7 @@ MENUS = {
     "shaping": "shapings",
     "exact": "exact",
     "control": "controls",
-    "variance": "schedules",
+    "schedule": "schedules",
 }
 """The words of a method, and the menus they stand on."""
 
@@ -43,7 +43,7 @@ class Method:
     def of(words: Mapping[str, Any]) -> "Method":
         """The method of some words (`MENUS`; others are passed over); ValueError for an unknown word."""
         found: dict[str, Any] = {key: menu.load(MENUS[key], words[key]) for key in MENUS if words.get(key)}
-        space, rule = found["space"], found["variance"]
+        space, rule = found["space"], found["schedule"]
         if "exact" in found:
             return ExactMethod(space, rule, found["exact"])
         parts = (found["noise"], found["credit"], found["shaping"])

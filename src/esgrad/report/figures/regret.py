@@ -18,7 +18,7 @@ from esgrad.suite.gathered import Suite
 
 TITLE = "What does a rule for t cost against the best fixed t?"
 COLUMNS = [
-    *(*_select.SETTING, "blackbox", "peer", "num_samples", "method", "variance", "noise_variance"),
+    *(*_select.SETTING, "blackbox", "peer", "num_samples", "method", "schedule", "noise_variance"),
     *("regret", "low", "high", "num_seeds", "best_fixed"),
 ]
 VALUE = "regret"
@@ -34,7 +34,7 @@ LOOKS = {
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
-    names = _select.varying(suite, "noise_variance", "variance")
+    names = _select.varying(suite, "noise_variance", "schedule")
     frame = _select.table(regret, suite, *names)
     alone = regret.alone(frame)
     frame = frame[frame["regret"].notna() & frame["num_samples"].notna()]  # exact arms: see the table
@@ -48,7 +48,7 @@ def draw(suite: Suite) -> style.Drawing:
     ]
     sizes = sorted(frame["num_samples"].unique())
     figure, grid = style.canvas(len(sizes), len(columns), 2.5, 1.7, TITLE, sharex=True, sharey=True)
-    rules = looks(frame["variance"])
+    rules = looks(frame["schedule"])
     for place, size in enumerate(sizes):
         for axes, (title, part) in zip(grid[place], columns, strict=True):
             _panel(axes, part[part["num_samples"] == size], rules)
@@ -81,7 +81,7 @@ def _panel(axes: Axes, part: pd.DataFrame, rules: dict[str, tuple[str, str]]) ->
     axes.set_xscale("log")
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     for place, (rule, (colour, marker)) in enumerate(rules.items()):
-        line = part[part["variance"] == rule].sort_values("noise_variance")
+        line = part[part["schedule"] == rule].sort_values("noise_variance")
         if line.empty:
             continue
         x = line["noise_variance"] * 1.12 ** (place - (len(rules) - 1) / 2)  # aside, so that no bar hides another

@@ -17,7 +17,7 @@ from esgrad.report.figures.regret import looks
 from esgrad.suite.gathered import Suite
 
 TITLE = "Does the network undo the scale of the noise?"
-KEYS = [*_select.SETTING, "blackbox", "peer", "num_samples", "variance", "noise_variance", "step"]
+KEYS = [*_select.SETTING, "blackbox", "peer", "num_samples", "schedule", "noise_variance", "step"]
 COLUMNS = [*KEYS, "ratio", "low", "high", "num_seeds"]
 VALUE = "ratio"
 
@@ -25,13 +25,13 @@ VALUE = "ratio"
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
-    names = _select.varying(suite, "noise_variance", "variance")
+    names = _select.varying(suite, "noise_variance", "schedule")
     records = _select.reported(suite, *names)
     records = records[(records["sigma"] > 0) & (records["spread"] > 0) & (records["step"] > 0)]
     records = _middle_level(_at_largest_n(records[records["space"] == "logits"]))
     if records.empty:
         return style.words(TITLE, "No experiment of this configuration varies t at the logits.", COLUMNS)
-    peers = records["relative"].where((records["variance"] != "fixed") & (records["relative"] != ""), records["method"])
+    peers = records["relative"].where((records["schedule"] != "fixed") & (records["relative"] != ""), records["method"])
     records = records.assign(peer=peers, ratio=np.log(records["sigma"] / records["spread"]))
     frame = _select.summary(records, KEYS, "ratio").dropna(subset="ratio")
     frame[["ratio", "low", "high"]] = np.exp(frame[["ratio", "low", "high"]])  # geometric means: a ratio's
@@ -72,7 +72,7 @@ def _middle_level(records: pd.DataFrame) -> pd.DataFrame:
     """Of a rule the level nearest 1 alone: its others lie parallel to it."""
     kept = [
         rows if rule == "fixed" else rows[rows["noise_variance"] == _select.nearest(rows["noise_variance"], 1.0)]
-        for rule, rows in records.groupby("variance", sort=False)
+        for rule, rows in records.groupby("schedule", sort=False)
     ]
     return pd.concat([records.iloc[:0], *kept])
 
@@ -80,12 +80,12 @@ def _middle_level(records: pd.DataFrame) -> pd.DataFrame:
 def _panel(axes: Axes, part: pd.DataFrame, levels: list[float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for level, line in part[part["variance"] == "fixed"].groupby("noise_variance"):
+    for level, line in part[part["schedule"] == "fixed"].groupby("noise_variance"):
         share = 0.85 * levels.index(level) / max(len(levels) - 1, 1)
         look = {"color": style.sequential(share), "marker": "osD^v"[levels.index(level) % 5]}
         _line(axes, line, look | {"label": f"t = {style.number(float(level))}"})
-    for rule, (colour, _) in looks(part["variance"]).items():
-        lines = part[part["variance"] == rule]
+    for rule, (colour, _) in looks(part["schedule"]).items():
+        lines = part[part["schedule"] == rule]
         if rule != "fixed" and not lines.empty:
             words = f"{rule.replace('_', ' ')}, level {style.number(lines['noise_variance'].iloc[0])}"
             _line(axes, lines, {"color": colour, "linestyle": (0, (4, 1.5)), "label": words})

@@ -1,11 +1,14 @@
 """Which methods beat the lecture's, seed by seed: paired tests, Holm's correction, and what so many seeds can tell.
 
-The reference is the method logits × independent × raw of the same experiment, at the same black box, K, B, N and t; a
-method whose t the reference does not have (another space) is compared with the reference's only t, if it has one. Exact
-arms, which have no N, methods with a rule for t and controls are not compared. Two measures: the difference of final
-test accuracies (`mean_interval`; seeds in which either diverged are left out and counted), and the ratio of steps to
-90 % (`ratio_interval`; `estimate` is 0 where only an upper bound is known and inf where only a lower; the target is
-"progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B it is the ratio of queries too.
+The reference is the lecture's method of the same experiment, at the same black box, K, B, N and t: independent noise
+at the logits, each sample credited with its noise, fitness as it is. A method whose t the reference does not have
+(another space, another noise) is compared with the reference's only t, if it has one. Exact arms, which have no N,
+methods with a rule for t and controls are not compared.
+
+Two measures: the difference of final test accuracies (`mean_interval`; seeds in which either diverged are left out and
+counted), and the ratio of steps to 90 % (`ratio_interval`; `estimate` is 0 where only an upper bound is known and inf
+where only a lower; the target is "progress 0.90", or "accuracy 0.90" where there is no backprop). At the same N and B
+it is the ratio of queries too.
 
 `p` is that of the exact sign-flip test on the paired differences, or log ratios (`statistics.comparisons`; a run that
 never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived, `diverged` those
@@ -34,7 +37,7 @@ from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, sign_flip, sm
 from esgrad.suite.gathered import Suite
 
 ACCURACY, STEPS = "test accuracy", "steps"
-REFERENCE = ("logits", "independent", "raw")
+REFERENCE = ("logits", "independent", "noise", "raw")
 TARGETS = ("progress 0.90", "accuracy 0.90")
 FAMILY = ["experiment", "measure"]
 _COLUMNS = [
@@ -60,14 +63,14 @@ def table(suite: Suite) -> pd.DataFrame:
 def markdown(frame: pd.DataFrame) -> str:
     """A paragraph and a table for each family."""
     if frame.empty:
-        return "_No rows: no experiment has a method with noise at the logits, independent and raw, and another._\n"
+        return "_No rows: no experiment has the lecture's method (logits, independent, noise, raw) and another._\n"
     return "\n".join(_family(rows) for _, rows in frame.groupby(FAMILY, sort=False))
 
 
 def _pairs(suite: Suite) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any], pd.DataFrame]]:
     """Each cell that draws noise with its runs, and the reference's cell with its runs."""
     reported = suite.reported
-    noisy = reported[(reported["noise"].fillna("") != "") & (reported["variance"] == "fixed")]
+    noisy = reported[(reported["noise"].fillna("") != "") & (reported["schedule"] == "fixed")]
     noisy = noisy[noisy["control"].fillna("") == ""]
     found = list(cells(suite, noisy))
     references = [(cell, runs) for cell, runs in found if _named(runs) == REFERENCE]
@@ -79,7 +82,7 @@ def _pairs(suite: Suite) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[st
 
 
 def _named(runs: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(runs[["space", "noise", "shaping"]].iloc[0])
+    return tuple(runs[["space", "noise", "credit", "shaping"]].iloc[0])
 
 
 def _measures(

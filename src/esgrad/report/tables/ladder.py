@@ -35,19 +35,22 @@ from esgrad.suite.config import listed
 from esgrad.suite.gathered import FIRST_TUNING_SEED, Suite
 
 TARGETS = ("progress 0.90", "progress 0.95")
-RUNGS: dict[Any, tuple[Any, str]] = {
-    "backprop": (None, "exact gradient of the cross-entropy"),
+RUNGS: dict[str, tuple[str, str]] = {
+    "backprop": ("", "exact gradient of the cross-entropy"),
     "log_smoothed": ("backprop", "exact gradient of log p, p the smoothed accuracy"),
     "smoothed": ("log_smoothed", "exact gradient of p"),
-    ("logits", "independent", "maxrl"): ("log_smoothed", "log p from N samples: MaxRL"),
-    ("logits", "independent", "leave_one_out"): ("smoothed", "p from N samples: leave-one-out"),
-    ("logits", "independent", "raw"): (("logits", "independent", "leave_one_out"), "no baseline: the lecture"),
-    ("logits", "mirrored", "raw"): (("logits", "independent", "raw"), "samples in mirrored pairs"),
-    ("batch", "mirrored", "raw"): (("logits", "mirrored", "raw"), "one fitness a batch"),
-    ("parameters", "mirrored", "raw"): (("batch", "mirrored", "raw"), "noise at the parameters"),
-    ("parameters", "mirrored", "centered_ranks"): (("parameters", "mirrored", "raw"), "ranks of the fitness"),
+    "logits independent class maxrl": ("log_smoothed", "log p from N samples, credited with the class: MaxRL"),
+    "logits independent noise maxrl": ("logits independent class maxrl", "credited with the noise"),
+    "logits independent class leave_one_out": ("smoothed", "p from N samples, credited with the class: leave-one-out"),
+    "logits independent noise leave_one_out": ("logits independent class leave_one_out", "credited with the noise"),
+    "logits independent noise raw": ("logits independent noise leave_one_out", "no baseline: the lecture"),
+    "logits mirrored noise raw": ("logits independent noise raw", "samples in mirrored pairs"),
+    "batch mirrored noise raw": ("logits mirrored noise raw", "one fitness a batch"),
+    "parameters mirrored noise raw": ("batch mirrored noise raw", "noise at the parameters"),
+    "parameters mirrored noise centered_ranks": ("parameters mirrored noise raw", "ranks of the fitness"),
 }
-"""From the top: each rung, by an exact arm's name or (space, noise, shaping), what it stands on, what changes."""
+"""From the top: each rung, named by an exact arm or by a method's parts; the nearest it stands on; what it changes."""
+PARTS = ["space", "noise", "credit", "shaping"]
 _ENDS = ("", "_low", "_high")
 _AS_GIVEN = Interval(1.0, 1.0, 1.0)
 _DEAD = ["dead_class_rate", "dead_class_low", "dead_class_high"]
@@ -67,7 +70,7 @@ class Rung(NamedTuple):
 
     cell: dict[str, Any]
     runs: pd.DataFrame
-    key: Any
+    key: str
     control: str
     twin: str
 
@@ -115,9 +118,9 @@ def _rungs(suite: Suite, reported: pd.DataFrame) -> Iterator[Rung]:
     for cell, runs in cells(suite, reported):
         first = runs.iloc[0]
         sampled = bool(first["noise"])
-        key = (first["space"], first["noise"], first["shaping"]) if sampled else cell["method"]
+        key = " ".join(first[PARTS]) if sampled else cell["method"]
         judged = cell["method"] == "backprop" or cell["blackbox"] == "zero_one"
-        if key in RUNGS and judged and first["variance"] == "fixed":
+        if key in RUNGS and judged and first["schedule"] == "fixed":
             yield Rung(cell, runs, key, str(first["control"]), str(first["relative"]))
 
 
@@ -166,7 +169,7 @@ def _below(rung: Rung, found: list[Rung]) -> Rung | None:
     """What a rung stands on, the nearest that was run: of its task, at its N or without one; at its t, if that is
     there; a control on its twin."""
     key = rung.key if rung.control else RUNGS[rung.key][0]
-    while key is not None:
+    while key:
         there = [other for other in found if other.key == key and not other.control and _beside(rung, other)]
         if there:
             return min(there, key=lambda other: other.cell["noise_variance"] != rung.cell["noise_variance"])

@@ -20,23 +20,24 @@ from esgrad.statistics import mean_interval
 from esgrad.suite.gathered import Suite
 
 TASK = ["dataset", "model", "blackbox", "logit_dim", "batch_size"]
-_PEERS = [*TASK, "peer", "num_samples"]
+PEERS = [*TASK, "peer", "num_samples"]
+"""What the cells of a method at fixed t and of its rules share."""
 _COLUMNS = [
-    *("experiment", *TASK, "peer", "num_samples", "method", "variance", "noise_variance"),
+    *("experiment", *TASK, "peer", "num_samples", "method", "schedule", "noise_variance"),
     *("test_accuracy_mean", "best_fixed", "best_accuracy", "regret", "low", "high", "num_seeds", "diverged"),
 ]
 
 
 def table(suite: Suite) -> pd.DataFrame:
     """One row for each cell whose method has been run at two fixed t or more, and for each cell of a rule."""
-    ends = _ends(suite)
+    found = ends(suite)
     rows: list[dict[str, Any]] = []
-    for _, peers in ends.groupby(["experiment", *_PEERS], dropna=False, sort=False):
-        fixed = peers[peers["variance"] == "fixed"]
+    for _, peers in found.groupby(["experiment", *PEERS], dropna=False, sort=False):
+        fixed = peers[peers["schedule"] == "fixed"]
         if fixed["noise_variance"].nunique() > 1:
             rows += _compared(peers, fixed)
         else:
-            rows += [_alone(row) for row in peers[peers["variance"] != "fixed"].to_dict("records")]
+            rows += [_alone(row) for row in peers[peers["schedule"] != "fixed"].to_dict("records")]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     return frame.astype({"num_samples": "Int64"})
 
@@ -55,25 +56,25 @@ def markdown(frame: pd.DataFrame) -> str:
     return md.markdown(shown) + (f"\n{words[0].upper()}{words[1:]}.\n" if words else "")
 
 
-def _ends(suite: Suite) -> pd.DataFrame:
+def ends(suite: Suite) -> pd.DataFrame:
     """A row for each cell that has a t: its words, `peer`, and the last rows of its runs by seed."""
     records = suite.reported[suite.reported["noise_variance"].notna()]
     rows = []
     for cell, runs in cells(suite, records):
         last = last_rows(runs).set_index("seed")
-        rule = str(last["variance"].iloc[0])
+        rule = str(last["schedule"].iloc[0])
         peer = cell["method"] if rule == "fixed" else str(last["relative"].iloc[0]) or cell["method"]
-        rows.append(cell | {"variance": rule, "peer": peer, "last": last})
-    return pd.DataFrame(rows, columns=[*COLUMNS, "variance", "peer", "last"])
+        rows.append(cell | {"schedule": rule, "peer": peer, "last": last})
+    return pd.DataFrame(rows, columns=[*COLUMNS, "schedule", "peer", "last"])
 
 
 def _compared(peers: pd.DataFrame, fixed: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of one method, N and task."""
-    best = max(fixed.to_dict("records"), key=lambda row: _accuracy(row["last"], "validation").mean())
-    reference = _accuracy(best["last"], "test")
+    best = max(fixed.to_dict("records"), key=lambda row: accuracy(row["last"], "validation").mean())
+    reference = accuracy(best["last"], "test")
     rows = []
     for row in peers.to_dict("records"):
-        regret = mean_interval((reference - _accuracy(row["last"], "test")).dropna())  # of a seed, where both have it
+        regret = mean_interval((reference - accuracy(row["last"], "test")).dropna())  # of a seed, where both have it
         row = _alone(row) | dict(zip(["regret", "low", "high"], regret, strict=True))
         rows.append(row | {"best_fixed": best["noise_variance"], "best_accuracy": reference.mean()})
     return rows
@@ -82,10 +83,10 @@ def _compared(peers: pd.DataFrame, fixed: pd.DataFrame) -> list[dict[str, Any]]:
 def _alone(row: dict[str, Any]) -> dict[str, Any]:
     """What a cell's row says of the cell itself."""
     last = row["last"]
-    own = {"test_accuracy_mean": _accuracy(last, "test").mean(), "num_seeds": len(last)}
+    own = {"test_accuracy_mean": accuracy(last, "test").mean(), "num_seeds": len(last)}
     return row | own | {"diverged": int((last["status"] == "diverged").sum())}
 
 
-def _accuracy(last: pd.DataFrame, part: str) -> pd.Series:
+def accuracy(last: pd.DataFrame, part: str) -> pd.Series:
     """By seed, at the end; 0 of a run that diverged."""
     return last[f"{part}_accuracy"].mask(last["status"] == "diverged", 0.0)

@@ -9,8 +9,8 @@ from esgrad.types import Data
 class Dataset(Protocol):
     """What a file states of its data set; its arguments are the words after its name, joined by '-'."""
 
-    facts: Callable[..., Any]
-    """`facts(*arguments)`: the numbers of classes, pixels and examples, nothing read (`esgrad.tasks.data.Facts`)."""
+    description: Callable[..., Any]
+    """`description(*arguments)`: numbers of classes, pixels and examples, nothing read (`tasks.data.Description`)."""
 
     decode: Callable[..., Data]
     """`decode(data_root, *arguments)`: the images and labels, in file order."""

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets import _classes
 from esgrad.tasks.datasets._archives import check_digest, download
 from esgrad.types import Tensor
@@ -24,10 +24,10 @@ SIZE = (28, 28)
 UNSIGNED_BYTES = 8  # idx's code of the type, third byte of a file; the fourth is the number of dimensions
 
 
-def facts(per_class: Sequence[Sequence[int]], classes: str) -> Facts:
+def description(per_class: Sequence[Sequence[int]], classes: str) -> Description:
     """Of the first classes, from the images of each class in each part."""
     k = _classes.number(classes, NUM_CLASSES)
-    return Facts(num_classes=k, shape=(1, *SIZE), counts=_classes.counts(per_class, k))
+    return Description(num_classes=k, shape=(1, *SIZE), counts=_classes.counts(per_class, k))
 
 
 def decode(name: str, data_root: Path, classes: str) -> Data:

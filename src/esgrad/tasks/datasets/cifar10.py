@@ -6,14 +6,14 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets._archives import check_digest, download
 
 COUNTS = (50_000, 0, 10_000)
 
 
-def facts() -> Facts:
-    return Facts(num_classes=10, shape=(3, 32, 32), counts=COUNTS)
+def description() -> Description:
+    return Description(num_classes=10, shape=(3, 32, 32), counts=COUNTS)
 
 
 def decode(data_root: Path) -> Data:

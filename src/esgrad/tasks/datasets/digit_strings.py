@@ -13,7 +13,7 @@ suggests: behind it are 359 test images with `digits`, 10,000 with `mnist`.
 from pathlib import Path
 
 from esgrad.menu import unknown
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets import digits, mnist
 from esgrad.types import Tensor
 
@@ -25,12 +25,12 @@ SEED = 1_000_000_007  # of the strings: fixed, and far from the seeds of runs
 MNIST_VALIDATION = 10_000
 
 
-def facts(length: str, source: str = "digits") -> Facts:
+def description(length: str, source: str = "digits") -> Description:
     """ValueError for a length other than 2 or 3 and for an unknown source."""
     _check(length, source)
-    channels, height, width = SOURCES[source].facts()["shape"]
+    channels, height, width = SOURCES[source].description()["shape"]
     k = int(length)
-    return Facts(num_classes=BASE**k, shape=(channels, height, k * width), counts=COUNTS[length])
+    return Description(num_classes=BASE**k, shape=(channels, height, k * width), counts=COUNTS[length])
 
 
 def decode(data_root: Path, length: str, source: str = "digits") -> Data:

@@ -6,17 +6,17 @@ images, so that ten seeds judge on most of them.
 
 from pathlib import Path
 
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets import _classes
 
 PER_CLASS = [(178, 182, 177, 183, 181, 182, 181, 179, 174, 180), (), ()]  # of train, validation and test
 COUNTS = (1797, 0, 0)
 
 
-def facts(classes: str = "10") -> Facts:
+def description(classes: str = "10") -> Description:
     """ValueError for a number of classes that cannot be had."""
     k = _classes.number(classes, 10)
-    return Facts(num_classes=k, shape=(1, 8, 8), counts=_classes.counts(PER_CLASS, k))
+    return Description(num_classes=k, shape=(1, 8, 8), counts=_classes.counts(PER_CLASS, k))
 
 
 def decode(data_root: Path, classes: str = "10") -> Data:

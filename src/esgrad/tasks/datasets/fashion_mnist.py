@@ -5,15 +5,15 @@ Word: `fashion_mnist[-k]`, the first k of the ten classes.
 
 from pathlib import Path
 
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets import _idx
 
 PER_CLASS = [(6000,) * 10, (), (1000,) * 10]  # of train, validation and test
 
 
-def facts(classes: str = "10") -> Facts:
+def description(classes: str = "10") -> Description:
     """ValueError for a number of classes that cannot be had."""
-    return _idx.facts(PER_CLASS, classes)
+    return _idx.description(PER_CLASS, classes)
 
 
 def decode(data_root: Path, classes: str = "10") -> Data:

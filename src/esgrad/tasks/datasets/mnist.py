@@ -5,7 +5,7 @@ Word: `mnist[-k]`, the first k of the ten classes.
 
 from pathlib import Path
 
-from esgrad.tasks.data import Data, Facts
+from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets import _idx
 
 PER_CLASS = [
@@ -15,9 +15,9 @@ PER_CLASS = [
 ]
 
 
-def facts(classes: str = "10") -> Facts:
+def description(classes: str = "10") -> Description:
     """ValueError for a number of classes that cannot be had."""
-    return _idx.facts(PER_CLASS, classes)
+    return _idx.description(PER_CLASS, classes)
 
 
 def decode(data_root: Path, classes: str = "10") -> Data:
