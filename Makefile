@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference readme coverage lock config-exists
+	config-docs reference pages coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -64,8 +64,8 @@ config-docs: setup ## write config/README.md from the schema's descriptions
 reference: setup ## keep results/NAME as committed reference results (NAME=default)
 	@$(BIN)/python workflow/reference.py $(if $(NAME),$(NAME),default)
 
-readme: setup ## fill README.md's numbers from results/reference/
-	@$(BIN)/python workflow/readme.py
+pages: setup ## write README.md and RESULTS.md from workflow/pages/ and the numbers in results/reference/
+	@$(BIN)/python workflow/pages.py
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
 	@$(BIN)/python -m esgrad.report.coverage results/reference

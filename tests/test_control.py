@@ -103,7 +103,10 @@ def test_the_mean_is_what_the_shaping_says_it_expects(words: Words, variance: fl
     arguments = LOGITS[None].double(), TARGETS[None], torch.tensor([variance], dtype=torch.float64)
     mean, _ = law(words, variance)
     for example, p in enumerate(of.EXACT.p.value(*arguments)[0].tolist()):
-        arm, factor = menu.load("shapings", shaping).expects(of, p, N)
+        promised = menu.load("shapings", shaping).expects(of, p, N)
+        if promised is None and menu.load("shapings", shaping).ASCENDS is None:
+            pytest.skip(f"{shaping} promises no exact gradient")
+        arm, factor = promised
         exact = arm.gradient(*arguments)[0, example]
         torch.testing.assert_close(mean[example], factor * exact, rtol=1e-6, atol=0)
 

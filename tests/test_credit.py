@@ -65,6 +65,8 @@ def law_of(noise: str, credit: str, variance: float) -> theory.Moments:
 def test_the_mean_is_what_the_shaping_promises_of_the_noise(noise: str, shaping: str, variance: float) -> None:
     of = Estimator.of(noise, "class", shaping, N)
     expected = of.expects(LOGITS[None].double(), TARGETS[None], torch.tensor([variance], dtype=torch.float64))
+    if of.shaping.ASCENDS is None:
+        pytest.skip(f"{shaping} promises no exact gradient")
     assert expected is not None
     assert_mean(estimates(noise, "class", shaping, variance), expected[0])
 

@@ -46,7 +46,7 @@ CURVATURE = torch.tensor([[1.0, 0.4, 0.0, -0.3], [0.4, -0.6, 0.2, 0.0], [0.0, 0.
 PLACE = torch.tensor([[0.5, -1.0, 0.3, 0.8]])
 
 
-# Constant, linear, quadratic (theory.md, section 12)
+# Constant, linear, quadratic
 
 
 @TWO_VARIANCES
@@ -97,7 +97,7 @@ def test_a_quadratic_fitness_gives_twice_its_matrix_times_the_place(noise: str, 
     assert_mean(draws, 2 * PLACE @ CURVATURE)
 
 
-# 0/1 fitness: the estimates against the exact arms (theory.md, section 1)
+# 0/1 fitness: the estimates against the exact arms
 
 
 PROMISED = [

@@ -284,6 +284,8 @@ def test_a_price_on_real_logits_leaves_alone_what_is_given_and_t(networks):
 
 @EACH_PROSPECT
 def test_what_a_shaping_ascends_is_the_limit_of_its_mean(of):
+    if of.shaping.ASCENDS is None:
+        pytest.skip("it says of nothing that it ascends it")
     logits, targets = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), torch.tensor([0, 0, 0])
     place, exact = of.place(logits, targets, 1.0), (logits[None].double(), targets[None], torch.ones(1).double())
     p, log_gradient = of.noise.EXACT.p.value(*exact)[0], of.noise.EXACT.log_p.gradient(*exact)[0]

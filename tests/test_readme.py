@@ -1,6 +1,7 @@
-"""The README: its example runs, its numbers are the committed tables', what it names is there."""
+"""README and RESULTS: the example runs, the numbers are the committed tables', what they name is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from esgrad import menu
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "RESULTS.md")}
 
 
 def test_the_example_runs_and_learns(capsys):
@@ -20,22 +22,43 @@ def test_the_example_runs_and_learns(capsys):
 
 
 def test_every_number_is_the_committed_tables():
-    said = subprocess.run([sys.executable, "workflow/readme.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "workflow/pages.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
 
 
-@pytest.mark.parametrize("menu_name", ["spaces", "noises", "shapings"])
-def test_the_three_menus_are_shown_whole(menu_name):
+def test_the_readme_is_read_in_five_minutes():
+    prose = re.sub(r"```.*?```|^\|.*$|^    .*$", "", README, flags=re.DOTALL | re.MULTILINE)
+    assert len(README.split()) <= 1500, "code and tables included"
+    assert len(prose.split()) <= 1200
+
+
+def test_a_number_that_is_not_the_tables_is_told(tmp_path):
+    for part in ("workflow", "results/reference"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    for page, text in PAGES.items():
+        (tmp_path / page).write_text(text, encoding="utf-8")
+    row = next(line for line in README.splitlines() if line.startswith("| `lecture`"))
+    (tmp_path / "README.md").write_text(README.replace(row, re.sub(r"0\.\d{3}", "0.123", row)), encoding="utf-8")
+    command = [sys.executable, "workflow/pages.py", "--check"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "README.md and results/reference/ disagree: run `make pages`" in said.stderr
+
+
+@pytest.mark.parametrize("menu_name", ["spaces", "noises", "credits", "shapings"])
+def test_the_four_menus_are_shown_whole(menu_name):
     (line,) = re.findall(rf"^\| `{menu_name}` \|.*$", README, re.MULTILINE)
     assert set(menu.names(menu_name)) <= set(re.findall(r"`(\w+)`", line))
 
 
 def test_what_it_links_to_is_there():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page in PAGES.values():
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page):
+            assert (ROOT / target).exists(), target
 
 
 def test_every_make_command_it_names_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"`make (\w+)", README)) | set(re.findall(r"^    make (\w+)", README, re.MULTILINE)):
+    named = {target for page in PAGES.values() for target in re.findall(r"(?:`|^    )make (\w+)", page, re.MULTILINE)}
+    for target in named:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

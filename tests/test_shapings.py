@@ -133,7 +133,7 @@ def naive_best_baseline(f: list[float], norms: list[float]) -> list[float]:
 
 
 NAIVE = {name.removeprefix("naive_"): function for name, function in list(globals().items()) if "naive_" in name}
-"""Section 1's table of theory.md, one sample after the other."""
+"""Each shaping's weights, one sample after the other."""
 
 
 def naive_weights(shaping: str, fitness: np.ndarray, norms: list[float] | None = None) -> np.ndarray:

@@ -398,7 +398,7 @@ def test_every_model_reads_strings_in_every_space(model: str, space: str, digits
     assert rows[-1]["queries"] == 2 * 32 * SAMPLES
 
 
-# Scale (theory.md, section 5)
+# Scale
 
 
 @pytest.mark.parametrize(("name", "rate", "power"), [("adam", 0.05, 1), ("sgd", 0.5, 2)])

@@ -22,11 +22,11 @@ TITLE = "What is a sample credited with?"
 COSINE = 0.5
 METHODS = ("success_class", "maxrl_class", "maxrl", "lecture")
 SAMPLERS = {
-    ("independent", "noise"): ("Gaussian noise", "lecture", "s"),
-    ("gumbel", "noise"): ("Gumbel noise", "maxrl_gumbel", "D"),
-    ("gumbel", "class"): ("the class (Gumbel noise)", "success_class", "o"),
+    ("independent", "noise", "raw"): ("Gaussian noise", "lecture", "s"),
+    ("gumbel", "noise", "raw"): ("Gumbel noise", "maxrl_gumbel", "D"),
+    ("gumbel", "class", "success"): ("the class (Gumbel noise)", "success_class", "o"),
 }
-"""What is compared on the left: its name, the method whose colour it has, its marker."""
+"""What is compared on the left, by noise, credit and shaping: its name, the method whose colour it has, its marker."""
 COLUMNS = ["panel", "line", "num_samples", "logit_dim", "value", "low", "high", "law", "num_observations"]
 VALUE = "value"
 
@@ -55,14 +55,12 @@ def draw(suite: Suite) -> style.Drawing:
 
 
 def _needed(suite: Suite) -> pd.DataFrame:
-    """N for the cosine at equal logits, by what is credited: of each the shaping with the smallest fewest N."""
+    """N for the cosine at equal logits, by what is credited."""
     table = samples_needed.table(suite)
     table = table[(table["stage"] == "level") & (table["cosine"] == COSINE)]
     rows = [table.iloc[:0].assign(line="")]
-    for (noise, credit), (name, _, _) in SAMPLERS.items():
-        part = table[(table["noise"] == noise) & (table["credit"] == credit)]
-        part = part[part["shaping"] == part["shaping"].iloc[0]] if len(part) else part
-        rows.append(part.assign(line=name))
+    for words, (name, _, _) in SAMPLERS.items():
+        rows.append(table[(table[["noise", "credit", "shaping"]] == list(words)).all(axis=1)].assign(line=name))
     found = pd.concat(rows)
     bound = np.isinf(found["estimate"].astype(float))
     value = found["estimate"].where(~bound, found["low"])
@@ -85,8 +83,8 @@ def _trained(suite: Suite) -> pd.DataFrame:
 
 def _draw_needed(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set(xscale="log", yscale="log")
-    for (noise, credit), (name, method, marker) in SAMPLERS.items():
-        part = frame[(frame["noise"] == noise) & (frame["credit"] == credit)].sort_values("logit_dim")
+    for name, method, marker in SAMPLERS.values():
+        part = frame[frame["line"] == name].sort_values("logit_dim")
         look: dict[str, Any] = {"ax": axes, "x": "logit_dim", "color": style.colour(method), "legend": False}
         sns.lineplot(part, y="law", errorbar=None, linewidth=1.3, **look)
         open_above = np.isinf(part["estimate"].to_numpy(dtype=float))

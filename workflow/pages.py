@@ -1,0 +1,323 @@
+"""Write README.md and RESULTS.md from their templates in workflow/pages/ and the committed reference results.
+
+The templates are Markdown with Jinja2's {{ … }} where a number or a table stands, so that nobody types one:
+`make pages`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from esgrad import menu
+from esgrad.report import markdown as md
+from esgrad.report import style
+from esgrad.suite.label_search import queries_per_label
+
+ROOT = Path(__file__).parents[1]
+TEMPLATES = ROOT / "workflow" / "pages"
+REFERENCE = ROOT / "results" / "reference"
+NAMES = {"default": "digits", "mnist": "MNIST"}
+MENUS = {
+    "spaces": "where the noise q enters: at the logits, at those of a whole batch, or at the parameters",
+    "noises": "how q is drawn",
+    "credits": "what a sample is credited with, s: its noise, or the class that the noise led to",
+    "shapings": "how fitness f becomes weights w",
+}
+ORDER = [
+    *("backprop", "label_search", "log_smoothed", "smoothed"),
+    *("success_class", "maxrl_class", "rloo", "reinforce"),
+    *("maxrl", "success", "leave_one_out", "mirrored", "lecture", "openai_es"),
+]
+
+
+# What tables say
+
+
+def table(suite: str, name: str) -> pd.DataFrame:
+    """A committed table."""
+    return pd.read_csv(REFERENCE / suite / "tables" / f"{name}.csv")
+
+
+def chosen(frame: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """The rows with these values."""
+    for column, value in wanted.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def one(frame: pd.DataFrame, **wanted: Any) -> pd.Series:
+    """The only row with these values."""
+    found = chosen(frame, **wanted)
+    if len(found) != 1:
+        raise SystemExit(f"{len(found)} rows of a table have {wanted}: expected one")
+    return found.iloc[0]
+
+
+def accuracies(suite: str, experiment: str) -> pd.DataFrame:
+    """An experiment's final accuracies."""
+    return chosen(table(suite, "accuracy"), experiment=experiment)
+
+
+def accuracy(row: pd.Series) -> str:
+    """A mean accuracy."""
+    return f"{row['test_accuracy_mean']:.3f}"
+
+
+def interval(row: pd.Series) -> str:
+    """A mean accuracy with its interval, and a mark where runs lose a class."""
+    lost = "\\*" if row["dead_class_rate"] > 0 else ""
+    return f"{accuracy(row)} ({row['low']:.3f}–{row['high']:.3f}){lost}"
+
+
+def two(value: float) -> str:
+    """Two digits, 1 at least: N is known to a cell of a grid of eight a decade."""
+    value = max(value, 1.0)
+    return f"{float(f'{value:.2g}'):,.0f}" if np.isfinite(value) else "∞"
+
+
+def has(suite: str) -> bool:
+    """Whether that suite's results are committed."""
+    return (REFERENCE / suite).is_dir()
+
+
+# Numbers in sentences
+
+
+def needed(shaping: str, k: int, *, credit: str, suite: str = "default") -> str:
+    """N for a cosine of one half, of one example at equal logits, measured."""
+    row = one(
+        table(suite, "samples_needed"), stage="level", credit=credit, shaping=shaping, logit_dim=k, cosine=0.5,
+        noise="independent" if credit == "noise" else "gumbel",
+    )  # fmt: skip
+    return two(row["estimate"]) if np.isfinite(row["estimate"]) else f"more than {two(row['low'])}"
+
+
+def trained(method: str, k: int, n: int) -> str:
+    """Final accuracy at K logits and N samples."""
+    return accuracy(one(accuracies("default", "logit_dim"), method=method, logit_dim=k, num_samples=n))
+
+
+def digit_sum(method: str, n: int) -> str:
+    """Final accuracy where only the sum of two digits is judged."""
+    return accuracy(one(accuracies("default", "digit_sum"), method=method, num_samples=n))
+
+
+def law(shaping: str, k: int, *, credit: str) -> str:
+    """N for a cosine of one half, of one example at equal logits, by its law."""
+    noise = "independent" if credit == "noise" else "gumbel"
+    rows = chosen(table("default", "how_many_samples"), noise=noise, credit=credit, shaping=shaping, logit_dim=k)
+    return f"{rows['num_samples_half'].iloc[0]:,.0f}"
+
+
+def over_t(method: str, n: int, least: float = 0.0) -> str:
+    """How far the final accuracies over all fixed t from `least` on lie apart."""
+    frame = chosen(accuracies("default", "variance"), method=method, num_samples=n)
+    means = frame[frame["noise_variance"] >= least]["test_accuracy_mean"]
+    return f"{means.max() - means.min():.3f}"
+
+
+def seeds(suite: str = "default") -> int:
+    """Reported runs of a cell of the headline."""
+    return int(accuracies(suite, "headline")["num_seeds"].max())
+
+
+def per_label(k: int) -> str:
+    """Queries that look one label up."""
+    return f"{queries_per_label(k):.1f}"
+
+
+# Tables
+
+
+def grid(rows: list[dict[str, str]]) -> str:
+    """Rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
+
+
+def menus() -> list[dict[str, str]]:
+    """The menus of the formula."""
+    return [
+        {"menu": name, "says": says, "choices": ", ".join(f"`{word}`" for word in menu.names(name))}
+        for name, says in MENUS.items()
+    ]
+
+
+def accuracy_table(samples: tuple[int, ...] = (10, 100)) -> str:
+    """Final accuracies of the headline, of both suites."""
+    frames = {suite: accuracies(suite, "headline") for suite in NAMES if has(suite)}
+    rows = []
+    for method in ORDER:
+        boxes = sorted(set(chosen(frames["default"], method=method)["blackbox"]))
+        for box in boxes:
+            cells = {
+                f"{NAMES[suite]}, N = {n}": _cell(frame, method, box, n)
+                for suite, frame in frames.items()
+                for n in samples
+            }
+            rows.append({"method": f"`{method}`", "black box": style.label(box)} | cells)
+    return grid(rows)
+
+
+def _cell(frame: pd.DataFrame, method: str, blackbox: str, num_samples: int) -> str:
+    rows = chosen(frame, method=method, blackbox=blackbox)
+    rows = rows[(rows["num_samples"] == num_samples) | rows["num_samples"].isna()]
+    return interval(rows.iloc[0]) if len(rows) else ""
+
+
+def needed_table(suite: str = "default", cosine: float = 0.5, **wanted: Any) -> str:
+    """N measured with its interval and the law's, for each K, noise, credit and shaping of one stage and level."""
+    frame = chosen(table(suite, "samples_needed"), cosine=cosine, **wanted)
+    rows = []
+    for _, part in frame.groupby(["credit", "noise", "shaping"], sort=False):
+        for row in part.sort_values("logit_dim").to_dict("records"):
+            found = two(row["estimate"]) if np.isfinite(row["estimate"]) else f"> {two(row['low'])}"
+            rows.append(
+                {"credited with": _credited(row), "weights": f"`{row['shaping']}`", "K": f"{row['logit_dim']:,}"}
+                | {"N": found, "interval": f"{two(row['low'])}–{two(row['high'])}", "law": two(row["law"])}
+            )
+    return grid(rows)
+
+
+def _credited(row: dict[str, Any]) -> str:
+    noise = {"independent": "Gaussian noise", "gumbel": "Gumbel noise"}[row["noise"]]
+    return noise if row["credit"] == "noise" else f"the class ({noise})"
+
+
+def exponent_table(suite: str = "default", cosine: float = 0.5) -> str:
+    """The power of K that N grows with, over all K from ten on."""
+    frame = chosen(table(suite, "exponents"), cosine=cosine)
+    frame = frame[(frame["logit_dim_low"] >= 10) & frame["exponent"].notna()]
+    whole = frame["logit_dim_high"] / frame["logit_dim_low"]
+    frame = frame[whole == whole.groupby(frame["stage"]).transform("max")]
+    return grid(
+        [
+            {"stage": row["stage"], "of one": row["level"], "credited with": _credited(row)}
+            | {"weights": f"`{row['shaping']}`", "K": f"{row['logit_dim_low']:,}–{row['logit_dim_high']:,}"}
+            | {"power": f"{row['exponent']:.2f} ({row['low']:.2f}–{row['high']:.2f})"}
+            | {"law": f"{row['law_of_hits']:.2f}", "reached": f"{100 * (1 - row['censored_share']):.0f} %"}
+            for row in frame.to_dict("records")
+        ]
+    )
+
+
+def trained_table(experiment: str, column: str, suite: str = "default", **wanted: Any) -> str:
+    """Final accuracies of an experiment, without rules for t; a row a method and N, a column a value of `column`."""
+    frame = chosen(accuracies(suite, experiment), **wanted)
+    frame = frame[~frame["method"].isin(table(suite, "rules")["method"])]
+    frame = frame[frame["method"] != "label_search"]
+    rows = []
+    for method in style.order(frame["method"]):
+        part = frame[frame["method"] == method]
+        for n in sorted(part["num_samples"].unique(), key=lambda n: (pd.isna(n), n)):
+            here = part[part["num_samples"].isna() if pd.isna(n) else part["num_samples"] == n]
+            cells = {f"{column} = {value:g}": "" for value in sorted(frame[column].dropna().unique())}
+            for row in here.to_dict("records"):
+                key = f"{column} = {row[column]:g}"
+                cells |= {name: interval(pd.Series(row)) for name in cells if name == key or pd.isna(row[column])}
+            rows.append({"method": f"`{method}`", "N": "" if pd.isna(n) else f"{n:.0f}"} | cells)
+    return grid(rows)
+
+
+def range_table(least: float = 0.1) -> str:
+    """How far a method's final accuracies over all fixed t from `least` on lie apart."""
+    return grid(
+        [
+            {"method": f"`{method}`"} | {f"N = {n}": over_t(method, n, least) for n in (4, 100)}
+            for method in ("lecture", "maxrl", "success_class")
+        ]
+    )
+
+
+def ends_table(experiment: str) -> str:
+    """Final accuracies of an experiment, a row a method, a column an N."""
+    frame = accuracies("default", experiment)
+    rows = [
+        {"method": f"`{method}`"}
+        | {f"N = {row['num_samples']:.0f}": interval(pd.Series(row)) for row in part.to_dict("records")}
+        for method in style.order(frame["method"])
+        for part in [chosen(frame, method=method).sort_values("num_samples")]
+    ]
+    return grid(rows)
+
+
+def ladder_table(suite: str) -> str:
+    """Steps to 90 % of backprop's progress over those of the rung below, and what the gradient noise predicts."""
+    rungs = chosen(table(suite, "ladder"), target="progress 0.90")
+    rungs = rungs[rungs["method"] != "backprop"]
+    return grid(
+        [
+            {"rung": f"`{row['method']}`", "stands on": f"`{row['stands_on']}`", "change": row["change"]}
+            | {"arrived": f"{row['hits']} of {row['num_seeds']}"}
+            | {"steps over that rung's": md.ratio(row["ratio"], row["ratio_low"], row["ratio_high"])}
+            | {"predicted": f"{row['predicted']:.2f}" if np.isfinite(row["predicted"]) else ""}
+            | {"verdict": row["verdict"] if isinstance(row["verdict"], str) else ""}
+            for row in rungs.to_dict("records")
+        ]
+    )
+
+
+def rules_table(suite: str) -> str:
+    """What each rule for t costs against a fixed t, both at levels that other seeds chose."""
+    return grid(
+        [
+            {"rule": f"`{row['method']}`", "N": f"{row['num_samples']:.0f}"}
+            | {"levels chosen": row["levels"], "fixed t chosen": row["fixed"]}
+            | {"regret": f"{row['regret']:.3f} ({row['low']:.3f} to {row['high']:.3f})"}
+            for row in table(suite, "rules").to_dict("records")
+        ]
+    )
+
+
+def slower_table() -> str:
+    """How many times backprop's cost each method pays at its best N, to 90 % of backprop's progress."""
+    frame = chosen(table("default", "slower_than_backprop"), target="progress 0.90")
+    frame = frame[frame["best"]]
+    rows = []
+    for (method, box), part in frame.groupby(["method", "blackbox"], sort=False):
+        cells = {row["unit"]: _over_backprop(row) for row in part.to_dict("records")}
+        rows.append(
+            {"method": f"`{method}`", "black box": style.label(box)}
+            | {unit: cells.get(unit, "") for unit in ("steps", "queries", "forwards")}
+        )
+    return grid(rows)
+
+
+def _over_backprop(row: dict[str, Any]) -> str:
+    ratio = md.ratio(row["ratio_to_backprop"], row["ratio_low"], row["ratio_high"])
+    return ratio if pd.isna(row["num_samples"]) else f"{ratio} (N = {row['num_samples']:.0f})"
+
+
+def plan(words: str) -> str:
+    """What `esgrad plan` prints."""
+    command = [str(Path(sys.executable).parent / "esgrad"), "plan", *words.split()]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return f"```\n$ esgrad plan {words}\n{said.rstrip()}\n```"
+
+
+def rendered(name: str) -> str:
+    """A page, from its template."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    known = {word: thing for word, thing in globals().items() if callable(thing) and not word.startswith("_")}
+    text = environment.get_template(name).render(**known)
+    if "nan" in text.replace("|", " ").split():
+        raise SystemExit(f"{name} would say nan: the records in results/reference/ do not answer it")
+    return text
+
+
+if __name__ == "__main__":
+    for page in sorted(path.name for path in TEMPLATES.glob("*.md")):
+        target = ROOT / page
+        if "--check" in sys.argv:
+            if target.read_text(encoding="utf-8") != rendered(page):
+                sys.exit(f"{page} and results/reference/ disagree: run `make pages`")
+        else:
+            target.write_text(rendered(page), encoding="utf-8")
