@@ -276,3 +276,20 @@ def _lab(colour: str, view: np.ndarray) -> np.ndarray:
     ratio = np.array(to_xyz) @ np.clip(view @ linear, 0, 1) / white
     x, y, z = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+VARYING = ("accuracy_against_variance", "regret", "sigma_over_spread")
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_what_shows_t_draws_the_experiments_that_vary_it_and_not_one_where_it_was_tuned(name):
+    """The first experiment has another t for each N of a method, chosen by tuning: nothing varies there."""
+    suite = planted_suite(["headline", "variance"], seeds=3)
+    records = suite.records.copy()
+    tuned = (records["experiment"] == "headline") & (records["method"] == "openai_es")
+    records.loc[tuned, "noise_variance"] = records.loc[tuned, "num_samples"].astype(float) * 1e-3
+    assert records.loc[tuned, "noise_variance"].nunique() > 1
+    _, drawn = menu.load("figures", name).draw(replace(suite, records=records))
+    _, expected = menu.load("figures", name).draw(planted_suite(["variance"], seeds=3))
+    assert len(drawn)
+    assert set(drawn["noise_variance"].dropna()) == set(expected["noise_variance"].dropna())

@@ -33,7 +33,9 @@ def varying(suite: Suite, column: str, name: str) -> list[str]:
 
 
 def _varies(records: pd.DataFrame, column: str) -> bool:
-    groups = records if column == "method" else records.groupby("method")
+    """Whether one cell's name differs from another's by `column` alone; a t that was tuned for each N does not vary."""
+    apart = ["method", "blackbox", *(["num_samples"] if column == "noise_variance" else [])]
+    groups = records if column == "method" else records.groupby(apart, dropna=False)
     return len(records) > 0 and bool(np.max(groups[column].nunique()) > 1)
 
 

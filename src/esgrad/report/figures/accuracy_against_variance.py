@@ -30,7 +30,7 @@ ROW = ["dataset", "model", "logit_dim", "batch_size"]
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn; `lower_bound`: too few runs arrived, the value is what they spent."""
-    names = _select.varying(suite, "noise_variance", "schedule")
+    names = _select.varying(suite, "noise_variance", "variance")
     records = _select.reported(suite, *names)
     records = records[records["noise_variance"].notna() & (records["schedule"] == "fixed")]
     if records.empty or not records["num_samples"].notna().any():

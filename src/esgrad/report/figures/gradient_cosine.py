@@ -45,7 +45,7 @@ def draw(suite: Suite) -> style.Drawing:
         for axes, stage in zip(row, stages, strict=True):
             here = part[part["stage"] == stage]
             _panel(axes, here, sorted(frame["logit_dim"].unique()))
-            axes.set_title(f"{_name(*words)}, {STAGES[stage]}")
+            axes.set_title(f"{_name(*words)}, {STAGES[stage]}", fontsize=8)
     _scales(grid, frame)
     style.legend(figure, title="K logits, per …")
     _foot(figure, chosen)

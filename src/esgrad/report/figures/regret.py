@@ -34,13 +34,14 @@ LOOKS = {
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
-    names = _select.varying(suite, "noise_variance", "schedule")
+    names = _select.varying(suite, "noise_variance", "variance")
     frame = _select.table(regret, suite, *names)
     alone = regret.alone(frame)
     frame = frame[frame["regret"].notna() & frame["num_samples"].notna()]  # exact arms: see the table
     if frame.empty:
         why = f"Nothing to compare: {alone}." if alone else "No experiment of this configuration varies t."
         return style.words(TITLE, why, COLUMNS)
+    frame = _beside_a_rule(frame)
     columns = [
         (", ".join(filter(None, (style.label(peer), title))), part[part["peer"] == peer])
         for title, part in _select.settings(frame)
@@ -58,10 +59,18 @@ def draw(suite: Suite) -> style.Drawing:
         axes.set_xlabel("level of the rule")
     style.legend(figure, order=[rule.replace("_", " ") for rule in rules])
     records = _select.reported(suite, *names)
-    records = records[records["method"].isin(frame["method"])]
+    drawn = records["method"].isin(frame["method"]) & records["logit_dim"].isin(frame["logit_dim"])
+    records = records[drawn]
     more = " · ".join(filter(None, ("diverged: accuracy 0", alone, style.budget(records))))
     style.footnote(figure, records, f"mark: mean, bar: {style.INTERVAL}, paired by seed", more)
     return figure, frame[COLUMNS]
+
+
+def _beside_a_rule(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the tasks and peers that have a rule; all where nobody has, as fixed t alone is a figure too."""
+    ruled = frame.assign(ruled=frame["schedule"] != "fixed").groupby([*_select.SETTING, "peer"])["ruled"]
+    kept = ruled.transform("any")
+    return frame[kept].reset_index(drop=True) if kept.any() else frame
 
 
 def looks(rules: Iterable[str]) -> dict[str, tuple[str, str]]:

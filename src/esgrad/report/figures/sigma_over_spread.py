@@ -25,7 +25,7 @@ VALUE = "ratio"
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn."""
-    names = _select.varying(suite, "noise_variance", "schedule")
+    names = _select.varying(suite, "noise_variance", "variance")
     records = _select.reported(suite, *names)
     records = records[(records["sigma"] > 0) & (records["spread"] > 0) & (records["step"] > 0)]
     records = _middle_level(_at_largest_n(records[records["space"] == "logits"]))
