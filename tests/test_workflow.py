@@ -199,7 +199,7 @@ def test_a_cell_that_fails_leaves_the_others_and_what_can_be_drawn_is_drawn(fini
     assert "N = 10 (MemoryError: planted)" in said.stdout
     runs, partial = (broken.folder / "results/smoke" / part for part in ("runs", "partial"))
     assert len(list(runs.glob("**/provenance.json"))) == 6, "the other six jobs are whole"
-    accuracy = pd.read_csv(partial / "report/tables/accuracy.csv")
+    accuracy = pd.read_csv(partial / "tables/accuracy.csv")
     assert set(accuracy[accuracy["method"] == "lecture"]["num_samples"]) == {1}, "the cell that worked is kept"
     assert len(list((partial / "figures").glob("*.svg"))) == FIGURES
     shutil.copy(ROOT / "src/esgrad/gradients/shapings/raw.py", broken.folder / "src/esgrad/gradients/shapings/raw.py")
