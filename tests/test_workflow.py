@@ -99,6 +99,7 @@ def test_a_second_run_has_nothing_to_be_done(finished):
         ("src/esgrad/gradients/credits/class_.py", 1, FIGURES, 2),
         ("src/esgrad/kernels/streams.py", 7, FIGURES, 2),
         ("src/esgrad/kernels/compiled/fill.py", 0, 0, 0),
+        ("src/esgrad/training/tuning.py", 7, FIGURES, 2),
         ("src/esgrad/report/figures/batch_heatmap.py", 0, 1, 0),
         ("src/esgrad/gradients/exact/log_smoothed.py", 5, FIGURES, 2),
         ("src/esgrad/laws/variance.py", 0, FIGURES, 2),

@@ -19,6 +19,7 @@ from esgrad.menu import PACKAGE
 from esgrad.training.job import Job
 from esgrad.training.method import MENUS
 
+TRAINING = ("training/loop.py", "training/tuning.py")  # how a run goes, and how its rate is chosen
 COMPILED = "kernels/compiled"  # the folder of the twins, below the package
 MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u"...", a comment
 
@@ -27,7 +28,8 @@ def of_job(job: Job) -> list[Path]:
     """The source files that decide what a job's records say, sorted."""
     words = asdict(job) | {"dataset": job.dataset.split("-")[0]}
     menus = MENUS | {"dataset": "datasets", "model": "models", "blackbox": "blackboxes", "optimizer": "optimizers"}
-    return closure([PACKAGE / "training/loop.py", *(menu.path(menus[key], words[key]) for key in menus if words[key])])
+    chosen = [menu.path(menus[key], words[key]) for key in menus if words[key]]
+    return closure([*TRAINING, *chosen])
 
 
 def closure(starts: Iterable[str | Path]) -> list[Path]:
