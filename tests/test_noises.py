@@ -15,7 +15,7 @@ from esgrad.gradients.credits.noise import Asked
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.fitness import Points
 from esgrad.gradients.key import Key
-from esgrad.kernels import orthonormal, sobol, streams
+from esgrad.kernels import orthonormal, owen, sobol, streams
 from esgrad.kernels.streams import Role
 from tests.estimating import (
     COMBINATIONS,
@@ -202,7 +202,7 @@ def test_two_coordinates_fill_every_box_of_equal_chance(wide: int) -> None:
 def test_scrambling_keeps_sobol_s_boxes_in_many_coordinates() -> None:
     """Owen 1995: a coordinate's scrambled digits depend on its coarser digits alone, so points that share the first
     digits still do."""
-    points = sobol._reversed(sobol._points(0, 256, 40))
+    points = owen.reverse(sobol._points(0, 256, 40))
     normals = streams.normals([1], Role.NOISE, 0, 0, 2, 3, 40)
     words = sobol.scrambled(normals, 0, 256)[0]  # [n, M, D]
     for digits in (1, 3, 8, 20):
@@ -216,13 +216,13 @@ def test_scrambling_keeps_sobol_s_boxes_in_many_coordinates() -> None:
 
 def test_unscrambled_points_are_torch_s_own() -> None:
     expected = torch.quasirandom.SobolEngine(40).draw(64, dtype=torch.float64).sort(0).values
-    assert torch.equal((sobol._reversed(sobol._points(0, 64, 40)) / 2.0**32).sort(0).values, expected)
+    assert torch.equal((owen.reverse(sobol._points(0, 64, 40)) / 2.0**32).sort(0).values, expected)
 
 
 @pytest.mark.parametrize(("start", "stop", "dimension"), [(0, 1, 1), (3, 40, 10), (1000, 1033, 257)])
 def test_the_compiled_scrambling_equals_the_plain_one_to_the_bit(start: int, stop: int, dimension: int) -> None:
     normals = streams.normals([1, 2], Role.NOISE, 0, 0, 2, 3, dimension)
-    plain = sobol.scramble_torch(sobol._points(start, stop, dimension), sobol._seeds(normals))
+    plain = owen.scramble(sobol._points(start, stop, dimension), sobol._seeds(normals))
     assert torch.equal(sobol.scrambled(normals, start, stop), plain)
 
 

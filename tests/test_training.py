@@ -262,7 +262,7 @@ def test_an_epoch_shows_each_training_image_once_and_the_next_in_another_order(d
 def test_rows_come_at_the_start_on_the_schedule_and_at_the_end(digits: Data) -> None:
     of, steps = job(), 30
     rows = of_run(run(of, digits, steps=steps), 1, GROUPS[1])
-    due = list(islice(training.evaluations(of.gradient.costs(32, SAMPLES), 10), steps))
+    due = list(islice(training.evaluations(of.resolved_method.costs(32, SAMPLES), 10), steps))
     assert [row["step"] for row in rows] == sorted({0, steps, *(step for step in due if step <= steps)})
     assert [row["queries"] for row in rows] == [row["step"] * 32 * SAMPLES for row in rows]
     assert all(math.isnan(row["test_accuracy"]) for row in rows[:-1])

@@ -225,7 +225,7 @@ def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[St
             seen.append(fitness.flatten(1))
             return fitness
 
-        at = of.gradient.space.place(stack, *images.batch(step - 1, 32, 2), judging(judged))
+        at = of.resolved_method.space.place(stack, *images.batch(step - 1, 32, 2), judging(judged))
         with torch.no_grad():
             found = ascent(at, step)
         rate = torch.cat(seen, 1).mean(1) if seen else torch.full((2,), nan)

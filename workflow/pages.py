@@ -28,11 +28,6 @@ MENUS = {
     "credits": "what a sample is credited with, s: its noise, or the class that the noise led to",
     "shapings": "how fitness f becomes weights w",
 }
-ORDER = [
-    *("backprop", "label_search", "log_smoothed", "smoothed"),
-    *("success_class", "maxrl_class", "rloo", "reinforce"),
-    *("maxrl", "success", "leave_one_out", "mirrored", "lecture", "openai_es"),
-]
 
 
 # What tables say
@@ -121,9 +116,19 @@ def over_t(method: str, n: int, least: float = 0.0) -> str:
     return f"{means.max() - means.min():.3f}"
 
 
-def seeds(suite: str = "default") -> int:
-    """Reported runs of a cell of the headline."""
-    return int(accuracies(suite, "headline")["num_seeds"].max())
+def worst_t() -> str:
+    """The fixed t at which every method that samples ends worst, at each N; there may be none."""
+    frame = accuracies("default", "variance")
+    frame = frame[frame["num_samples"].notna() & ~frame["method"].isin(table("default", "rules")["method"])]
+    rows = frame.loc[frame.groupby(["method", "num_samples"])["test_accuracy_mean"].idxmin()]
+    if rows["noise_variance"].nunique() != 1:
+        raise SystemExit("no single t is the worst for every method that samples: RESULTS.md needs other words")
+    return f"{rows['noise_variance'].iloc[0]:g}"
+
+
+def seeds(suite: str = "default", experiment: str = "headline") -> int:
+    """Reported runs of a cell of an experiment."""
+    return int(accuracies(suite, experiment)["num_seeds"].max())
 
 
 def per_label(k: int) -> str:
@@ -153,7 +158,7 @@ def accuracy_table(samples: tuple[int, ...] = (10, 100)) -> str:
     """Final accuracies of the headline, of both suites."""
     frames = {suite: accuracies(suite, "headline") for suite in NAMES if has(suite)}
     rows = []
-    for method in ORDER:
+    for method in style.order(frames["default"]["method"]):
         boxes = sorted(set(chosen(frames["default"], method=method)["blackbox"]))
         for box in boxes:
             cells = {

@@ -33,6 +33,8 @@ def es_gradient(
     The default is the lecture's estimate, g = 1/(tN) Σ f_n q_n with f_n = isequal(argmax(logits + q_n), y) and
     q_n ~ N(0, t·I), unbiased for the gradient of P(f = 1) (CMPUT 328, "Evolution Strategies for Approximating
     Gradients"). `shaping="maxrl"` estimates (1 − (1−p)^(N−1)) times the gradient of log P (arXiv 2602.02710).
+    `credit="class"` credits a sample with the mean of its noise given the class it led to: the same gradient on
+    average, with fewer samples (with Gumbel noise REINFORCE, Williams 1992).
 
     Args:
         logits: [B, K], float; not differentiated through.

@@ -98,7 +98,7 @@ def mean_gradient(job: Job, num_samples: int | None, variance: float | None, her
     for part in torch.arange(len(here.targets)).split(2**12):
         at = _place(job, here, part[None])
         t = torch.full((1,), math.nan if variance is None else variance)
-        if (expected := job.gradient.expects(at, num_samples, t)) is None:
+        if (expected := job.resolved_method.expects(at, num_samples, t)) is None:
             return None
         total = total + _flat(at.push(expected))[0] * (len(part) / len(here.targets))
     return total
@@ -147,7 +147,7 @@ def _batches(length: int, batch_size: int, count: int) -> Tensor:
 def _place(job: Job, here: Here, index: Tensor) -> Place:
     """The job's space at copies of a network, each with the images of a row of `index` [n, B]."""
     network = copies(here.network, len(index))
-    return job.gradient.space.place(network, here.images[index], here.targets[index], job.task.blackbox)
+    return job.resolved_method.space.place(network, here.images[index], here.targets[index], job.task.blackbox)
 
 
 def _flat(gradients: Sequence[Tensor]) -> Tensor:

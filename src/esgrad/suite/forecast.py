@@ -41,10 +41,9 @@ def core_seconds(job: Job) -> float:
     for num_samples in job.num_samples:
         variances = sum(n == num_samples and reason is None for n, _, reason in job.cells())
         steps = job.steps(num_samples)
-        tried = len(job.learning_rates) * max(1, len(job.variance_candidates)) * job.num_tuning_seeds
-        run_steps = variances * steps * (len(job.seeds) + tried)
-        drawn = job.gradient.draws(job.task, num_samples)
-        forwards = job.gradient.costs(job.batch_size, num_samples).forwards
+        run_steps = variances * steps * (len(job.seeds) + job.tuning_runs)
+        drawn = job.resolved_method.draws(job.task, num_samples)
+        forwards = job.resolved_method.costs(job.batch_size, num_samples).forwards
         seconds += run_steps * (SECONDS_PER_NUMBER * drawn + SECONDS_PER_WEIGHT * forwards * weights)
         if variances:  # runs of a stack share a step's overhead, those of a seed its noise
             draws = drawn * steps * (len(job.seeds) + job.num_tuning_seeds)

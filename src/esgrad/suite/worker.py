@@ -129,7 +129,5 @@ def _work(job: Job) -> int:
     """Run-steps of a job, without those of a widened grid."""
     total = 0
     for num_samples, variances in _grid(job):
-        steps = job.steps(num_samples)
-        tried = len(job.learning_rates) * max(1, len(job.variance_candidates)) * job.num_tuning_seeds
-        total += len(variances) * steps * (len(job.seeds) + tried)
+        total += len(variances) * job.steps(num_samples) * (len(job.seeds) + job.tuning_runs)
     return total

@@ -61,8 +61,8 @@ class Job:
         return Task.of(self.dataset, self.model, self.blackbox, self.logit_dim, self.batch_size, self.hidden_size)
 
     @cached_property
-    def gradient(self) -> Method:
-        """What is climbed, resolved."""
+    def resolved_method(self) -> Method:
+        """What follows from the words of its method: what is climbed, and what it costs."""
         return Method.of(asdict(self))
 
     @cached_property
@@ -87,9 +87,14 @@ class Job:
         """The seeds that choose the learning rate."""
         return [FIRST_TUNING_SEED + number for number in range(self.num_tuning_seeds)]
 
+    @property
+    def tuning_runs(self) -> int:
+        """Runs that choose the rate of one cell, and t where it is tuned, without those of a widened grid."""
+        return len(self.learning_rates) * max(1, len(self.variance_candidates)) * self.num_tuning_seeds
+
     def steps(self, num_samples: int | None) -> int:
         """How long a run is: the step that reaches max_queries, max_steps at the latest."""
-        queries = self.gradient.costs(self.batch_size, num_samples).queries
+        queries = self.resolved_method.costs(self.batch_size, num_samples).queries
         if self.max_queries is None or math.isnan(queries):
             return self.max_steps
         return min(self.max_steps, math.ceil(self.max_queries / queries))
@@ -101,10 +106,10 @@ class Job:
 
     def draws(self, num_samples: int | None) -> float:
         """Random numbers drawn for the reported runs of a cell."""
-        return self.gradient.draws(self.task, num_samples) * self.num_seeds * self.steps(num_samples)
+        return self.resolved_method.draws(self.task, num_samples) * self.num_seeds * self.steps(num_samples)
 
     def _refusal(self, num_samples: int | None) -> str | None:
-        reason = self.gradient.refuses(self.task, num_samples)
+        reason = self.resolved_method.refuses(self.task, num_samples)
         if reason is None and (draws := self.draws(num_samples)) > self.draws_per_cell:
             return f"{draws:.2g} draws are more than draws_per_cell = {self.draws_per_cell:.2g}"
         return reason

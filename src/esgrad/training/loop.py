@@ -57,7 +57,7 @@ def train(
     group = len(groups)
     images = Images(data, seeds, device)
     channels, height, width = data.images.shape[-3:]
-    build, blackbox, space = job.task.network.build, job.task.blackbox, job.gradient.space
+    build, blackbox, space = job.task.network.build, job.task.blackbox, job.resolved_method.space
     networks = [
         initialised(lambda: build((channels, height, width), job.logit_dim, job.hidden_size), seed) for seed in seeds
     ]
@@ -67,7 +67,7 @@ def train(
     optimizer = job.rule_of_steps
     ascent = Ascent(job, num_samples, seeds, level, steps)
     state = optimizer.initial(stack.parameters)
-    price = job.gradient.costs(job.batch_size, num_samples)
+    price = job.resolved_method.costs(job.batch_size, num_samples)
     alive = torch.ones(len(seeds) * group, dtype=torch.bool, device=device)
 
     def rows(step: int, last: bool) -> Iterator[dict[str, Any]]:
@@ -137,13 +137,8 @@ class Ascent:
     """
 
     def __init__(self, job: Job, num_samples: int | None, seeds: Sequence[int], level: Tensor, steps: int) -> None:
-        self.method, self.num_samples, self.seeds, self.level, self.steps = (
-            job.gradient,
-            num_samples,
-            seeds,
-            level,
-            steps,
-        )
+        self.method, self.num_samples = job.resolved_method, num_samples
+        self.seeds, self.level, self.steps = seeds, level, steps
         self.last: Last | None = None
         self.sigma = level.sqrt() if job.schedule == "fixed" else torch.full_like(level, math.nan)
 

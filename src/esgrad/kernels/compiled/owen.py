@@ -1,14 +1,12 @@
-"""`esgrad.kernels.sobol`, compiled."""
+"""`esgrad.kernels.owen`, compiled."""
 
 import numpy as np
 from numba import njit
 from numpy import uint64
 
-HASH = (0x6C50B47C, 0xB82F1E52, 0xC7AFE638, 0x8D22F6E6)
-LOW = 0xFFFFFFFF
-SWAPS = ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF))
+from esgrad.kernels.owen import HASH, LOW, SWAPS
 
-# The same for the compiled body: numba takes numbers of a module as constants, but not those in a tuple.
+# For the compiled body: numba takes numbers of a module as constants, but not those in a tuple.
 MASK = uint64(LOW)
 H0, H1, H2, H3 = (uint64(factor) for factor in HASH)
 (W0, M0), (W1, M1), (W2, M2), (W3, M3), (W4, M4) = ((uint64(width), uint64(mask)) for width, mask in SWAPS)
