@@ -177,7 +177,7 @@ def test_an_experiments_own_rates_replace_those_of_tuning_and_a_single_one_is_no
     def job(rates):
         return config.jobs(config.validated(suite_of({"experiments": "ladder"}, learning_rates=rates)))[0]
 
-    assert (job([0.1, 0.2]).learning_rates, job([0.1, 0.2]).num_tuning_seeds) == ((0.1, 0.2), 4)
+    assert (job([0.1, 0.2]).learning_rates, job([0.1, 0.2]).num_tuning_seeds) == ((0.1, 0.2), 8)
     alone = replace(job(0.1), num_seeds=1)
     assert alone.tuning_seeds == []
     cell = worker.train_cell(alone, digits, None, [None], "cpu", lambda steps: None)

@@ -107,51 +107,86 @@ def test_a_diverged_run_counts_as_no_accuracy(rate: float, tuned: Callable) -> N
 
     assert chosen(0.6) == [0.03 if rate == 0.01 else 0.01]
     assert chosen(0.3) == [rate], "a mean of .45"
-    assert chosen(0.5) == [0.03 if rate == 0.01 else 0.01], "the others' error is 0, and it is theirs that counts"
 
 
-def spread_out(means: dict[float, float], errors: dict[float, float]) -> Callable[..., float]:
-    """Two seeds above and below each rate's mean by what is, of two, its standard error."""
-    return lambda t, rate, seed: means[rate] + (errors[rate] if seed % 2 else -errors[rate])
+def test_the_highest_mean_wins_however_wild_and_however_near_a_smaller_rate_is(tuned: Callable) -> None:
+    means = {0.01: 0.799, 0.03: 0.8, 0.1: 0.5}
+    assert tuned(lambda t, rate, seed: means[rate] + (0.2 if seed % 2 else -0.2))[0] == [0.03]
+    assert tuned(lambda t, rate, seed: means[rate], num_tuning_seeds=1)[0] == [0.03], "one seed: nothing is clear"
 
 
-@pytest.mark.parametrize(("gap", "chosen"), [(0.029, 0.01), (0.031, 0.03)])
-def test_the_smallest_rate_within_the_best_s_own_standard_error_is_chosen(
-    gap: float, chosen: float, tuned: Callable
-) -> None:
-    """A wild rate beside them, here .1, must not lend its error: it would let the smallest rate of all pass."""
-    means, errors = {0.01: 0.8 - gap, 0.03: 0.8, 0.1: 0.5}, {0.01: 0.2, 0.03: 0.03, 0.1: 0.3}
-    rates, planted, _ = tuned(spread_out(means, errors))
-    assert rates == [chosen]
-    assert len(planted.calls) == 1, "the best lies inside, the grid is not widened though the chosen lies at its edge"
+# The race
+
+ERROR = 0.1 / math.sqrt(3)  # the standard error of the mean of four differences gap ± .1
 
 
-def test_a_rate_between_that_is_worse_does_not_hide_a_smaller_one(tuned: Callable) -> None:
-    means = {0.003: 0.5, 0.01: 0.795, 0.03: 0.7, 0.1: 0.8, 0.3: 0.799}
-    score = spread_out(means, dict.fromkeys(means, 0.01))
-    assert tuned(score, learning_rates=tuple(means))[0] == [0.01]
-
-
-def test_with_one_seed_no_error_is_known_and_the_best_rate_is_chosen(tuned: Callable) -> None:
-    means = {0.01: 0.7999, 0.03: 0.8, 0.1: 0.5}
-    assert tuned(lambda t, rate, seed: means[rate], num_tuning_seeds=1)[0] == [0.03]
-
-
-def test_the_best_rate_at_an_edge_widens_the_grid_whichever_is_chosen(tuned: Callable) -> None:
-    """.01 is within an error of .1 and is chosen; beyond .1, which is best, a rate is tried all the same."""
-    means = {0.00333: 0.1, 0.01: 0.79, 0.03: 0.78, 0.1: 0.8, 0.333: 0.5}
-    rates, planted, _ = tuned(spread_out(means, dict.fromkeys(means, 0.02)))
-    assert rates == [0.01]
-    assert [groups for groups, *_ in planted.calls[1:]] == [[(1.0, 0.333)]]
-
-
-def test_the_noise_at_one_variance_lends_no_error_to_another(tuned: Callable) -> None:
-    means = {0.01: 0.79, 0.03: 0.8, 0.1: 0.5}
+def raced(gap: float, late: float = 0.0, noise: float = 0.0) -> Callable[..., float]:
+    """.03 ends at .8; .01 at `gap` less on the first four seeds and `late` more on the others, ± `noise` in turn."""
 
     def score(t: float, rate: float, seed: int) -> float:
-        return spread_out(means, dict.fromkeys(means, 0.05 if t == 9 else 0.001))(t, rate, seed)
+        if rate != 0.01:
+            return 0.8 if rate == 0.03 else 0.5
+        wild = noise if seed % 2 else -noise
+        return 0.8 - gap + wild if seed < 1004 else 0.8 + late
 
-    assert tuned(score, variances=(1.0, 9.0))[0] == [0.03, 0.01]
+    return score
+
+
+def test_half_of_the_seeds_try_every_rate_and_the_other_half_those_not_clearly_worse(tuned: Callable) -> None:
+    rates, planted, rows = tuned(raced(2 * ERROR - 0.001, noise=0.1), num_tuning_seeds=8)
+    (first, early, _), (second, late, _) = planted.calls
+    assert [rate for _, rate in first] == [0.01, 0.03, 0.1]
+    assert (early, late) == ([1000, 1001, 1002, 1003], [1004, 1005, 1006, 1007])
+    assert [rate for _, rate in second] == [0.01, 0.03]
+    assert len(rows) == (3 * 4 + 2 * 4) * 2
+    assert rates == [0.03]
+
+
+def test_where_one_is_left_nothing_is_open_and_the_other_half_is_saved(tuned: Callable) -> None:
+    rates, planted, _ = tuned(raced(2 * ERROR + 0.001, noise=0.1), num_tuning_seeds=8)
+    assert rates == [0.03]
+    assert len(planted.calls) == 1
+
+
+def test_the_second_half_can_overturn_the_first(tuned: Callable) -> None:
+    assert tuned(raced(0.05, late=0.051, noise=0.1), num_tuning_seeds=8)[0] == [0.01]
+    assert tuned(raced(0.05, late=0.049, noise=0.1), num_tuning_seeds=8)[0] == [0.03]
+
+
+def test_a_rate_that_left_the_race_cannot_win_by_its_first_half(tuned: Callable) -> None:
+    """.03 falls behind on the second half, below what .01 had when it was dropped."""
+    assert tuned(
+        lambda t, rate, seed: {0.01: 0.7, 0.03: 0.8 if seed < 1004 else 0.2, 0.1: 0.1}[rate], num_tuning_seeds=8
+    )[0] == [0.03]
+
+
+def test_differences_are_paired_by_seed(tuned: Callable) -> None:
+    """Seeds differ by far more than rates do, yet .01 is always a little worse than .03."""
+    score = {0.01: 0.79, 0.03: 0.8, 0.1: 0.5}
+    _, planted, _ = tuned(lambda t, rate, seed: score[rate] + seed % 4 / 5, num_tuning_seeds=8)
+    assert len(planted.calls) == 1
+
+
+def test_a_grid_widens_by_the_best_of_the_whole_race_and_what_is_new_races_too(tuned: Callable) -> None:
+    """On half of the seeds .03 is best, on all .1: .333 is tried on half, and being near on the other half as well."""
+
+    def score(t: float, rate: float, seed: int) -> float:
+        if rate == 0.1:
+            return 0.79 + (0.05 if seed % 2 else -0.05) if seed < 1004 else 0.9
+        return {0.01: 0.1, 0.03: 0.8}.get(rate, 0.78 + (0.05 if seed % 2 else -0.05))
+
+    rates, planted, _ = tuned(score, num_tuning_seeds=8)
+    assert rates == [0.1]
+    assert [(groups, len(seeds)) for groups, seeds, _ in planted.calls[2:]] == [([(1.0, 0.333)], 4)] * 2
+
+
+def test_what_is_new_and_clearly_better_runs_as_far_as_the_others_and_wins(tuned: Callable) -> None:
+    def score(t: float, rate: float, seed: int) -> float:
+        return {0.01: 0.1, 0.03: 0.78, 0.1: 0.84 if seed % 2 else 0.76}.get(rate, 0.9 if rate < 1 else 0.2)
+
+    rates, planted, _ = tuned(score, num_tuning_seeds=8, learning_rates=(0.01, 0.03, 0.1))
+    assert rates == [0.333]
+    assert [(groups, len(seeds)) for groups, seeds, _ in planted.calls[2:4]] == [([(1.0, 0.333)], 4)] * 2
 
 
 def test_each_variance_has_its_own_rate_and_only_those_at_an_edge_go_on(tuned: Callable) -> None:

@@ -50,9 +50,12 @@ from esgrad.measurement.growing import Growing
 from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.specifications import SAMPLED
 
-DRAWS = {"example": (1, 1000), "batch": (1, 125)}
-"""D is `num_draws` times the first, or times the second over K if that is more: the cosine of an example scatters as
-1/√K from draw to draw, that of a batch no less than some .1 whatever K (measured at a network's start)."""
+DRAWS = {"example": 1000, "batch": 125}
+"""D is `num_draws` times this over the random numbers of a sample, of which no fewer than 4 count; at least num_draws.
+Credited with the noise a sample is K numbers, and the cosine of an example scatters as 1/√K from draw to draw, that of
+a batch no less than some .1 whatever K (measured at a network's start). Credited with the class it is one number, and
+the cosine of an example leaps from 0 to 1 at its first hit, whatever K: what lies between 0 and 1 has a standard
+deviation of no more than 1/√4."""
 BATCHES = 4  # of a network, or as many as it has examples for: one that is censored does not silence the others
 CONFIRMED = 3  # points of the grid in a row above the largest wanted cosine that end a pass
 BALANCED = sqrt(0.5)
@@ -72,10 +75,10 @@ def measure(
     """Bracket N* at level logits and at checkpoints of K = `logit_dim`, per example and per batch.
 
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
-    batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D per example at K ≥ 1,000,
-    otherwise as DRAWS says. budget: random numbers drawn for a stage, level and pass before its N* are censored; a core
-    draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few examples, and for a cosine
-    outside (0, 1). No K shares another's luck: it is the step of the stream.
+    batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D where a sample is 1,000
+    random numbers or more, otherwise as DRAWS says. budget: random numbers drawn for a stage, level and pass before its
+    N* are censored; a core draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few
+    examples, and for a cosine outside (0, 1). No K shares another's luck: it is the step of the stream.
     """
     if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
         raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
@@ -94,8 +97,8 @@ def measure(
             yield named, _batches(sampler, checkpoint, batch_size, t)
 
     for sampler, (named, subjects) in [(each, one) for each in samplers for one in asked(each)]:
-        least, over_k = DRAWS[subjects.level]
-        draws = num_draws * max(least, ceil(over_k / logit_dim))
+        numbers = sampler.credit.draws(sampler.noise, 1, 1, logit_dim)
+        draws = num_draws * ceil(DRAWS[subjects.level] / max(numbers, 4))
         words = named | {"level": subjects.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
         words |= {"space": "logits", "noise": menu.name(sampler.noise), "credit": menu.name(sampler.credit)}
         for shapings in _passes(sampler, subjects.level):

@@ -1,9 +1,11 @@
 """How the learning rate of a cell is chosen, and σ where it is tuned: on validation accuracy, after whole runs.
 
 The tuning seeds report nothing. All methods have the same candidates, and where the best lies at an edge of them the
-grid widens there. Of the rates that do as well as the best within its own standard error the smallest is taken (Breiman
-et al. 1984): a few seeds on a few hundred images cannot tell neighbours apart. Shorter runs would flatter large rates,
-which lose a class later on.
+grid widens there. The highest mean is taken. It is found by a race (Maron & Moore 1994, "Hoeffding races"): half of the
+seeds, FIRST_HEAT at least, try every candidate, the others those that are not clearly worse by then.
+
+Shorter runs would flatter large rates, which lose a class later on. The smallest rate within the best's standard error
+would be taken too often: runs that lose a class make that error large.
 """
 
 import math
@@ -18,6 +20,8 @@ from esgrad.training.loop import Group, train
 
 Scores = dict[Group, list[float]]
 """The final validation accuracies of each (t, learning rate)."""
+
+FIRST_HEAT = 4  # seeds at least that every candidate is given; of four differences a standard error says little
 
 
 def tune(
@@ -38,18 +42,25 @@ def tune(
         return [(cell[0], job.learning_rates[0]) for cell in cells], []
     scores: list[Scores] = [{} for _ in cells]
     rows: list[dict[str, Any]] = []
+    heat = max(FIRST_HEAT, len(job.tuning_seeds) // 2)
+
+    def run(wanted: Sequence[list[Group]], seeds: Sequence[int]) -> None:
+        groups = [group for cell in wanted for group in cell]
+        if groups and seeds:
+            steps = job.steps(num_samples)
+            ran = list(train(job, data, num_samples, groups, seeds, steps, device, tick, ends_only=True))
+            rows.extend(ran)
+            for cell, found in zip(wanted, scores, strict=True):
+                _score(found, ran, cell)
+
     wanted = [list(product(cell, sorted(job.learning_rates))) for cell in cells]
     for _ in range(1 + job.max_widenings):
-        groups = [group for cell in wanted for group in cell]
-        steps = job.steps(num_samples)
-        ran = list(train(job, data, num_samples, groups, job.tuning_seeds, steps, device, tick, ends_only=True))
-        rows.extend(ran)
-        for cell, found in zip(wanted, scores, strict=True):
-            _score(found, ran, cell)
+        run(wanted, job.tuning_seeds[:heat])
+        run([_in_race(found, heat) for found in scores], job.tuning_seeds[heat:])
         wanted = [_beyond_edges(found, job.learning_rates) for found in scores]
         if not any(wanted):
             break
-    return [_chosen(found) for found in scores], rows
+    return [_best(found) for found in scores], rows
 
 
 def _score(scores: Scores, rows: list[dict[str, Any]], groups: list[Group]) -> None:
@@ -62,17 +73,28 @@ def _score(scores: Scores, rows: list[dict[str, Any]], groups: list[Group]) -> N
 
 
 def _best(scores: Scores) -> Group:
-    """The highest mean, of equal ones the smallest rate."""
-    return min(scores, key=lambda group: (-fmean(scores[group]), group[1], group[0] or 0.0))
+    """Of those that ran to the end of the race the highest mean; of equal ones the smallest rate."""
+    most = max(map(len, scores.values()))
+    last = [group for group, accuracies in scores.items() if len(accuracies) == most]
+    return min(last, key=lambda group: (-fmean(scores[group]), group[1], group[0] or 0.0))
 
 
-def _chosen(scores: Scores) -> Group:
-    """The t of the best, and the smallest rate there within the best's own standard error."""
-    best = _best(scores)
-    accuracies = scores[best]
-    error = math.sqrt(variance(accuracies) / len(accuracies)) if len(accuracies) > 1 else 0.0
-    beside = [rate for t, rate in scores if t == best[0] and fmean(scores[t, rate]) >= fmean(accuracies) - error]
-    return best[0], min(beside)
+def _in_race(scores: Scores, heat: int) -> list[Group]:
+    """Of those that are not worse than the best of the first heat by more than two standard errors of the difference,
+    paired by seed, the ones that ran no more than that heat. Where a single one is left, and all ran as far, none."""
+    first = {group: accuracies[:heat] for group, accuracies in scores.items()}
+    leader = first[_best(first)]
+    left = [group for group, accuracies in first.items() if not _clearly_worse(accuracies, leader)]
+    undecided = len(left) > 1 or any(len(accuracies) > heat for accuracies in scores.values())
+    return [group for group in left if undecided and len(scores[group]) == heat]
+
+
+def _clearly_worse(accuracies: list[float], leader: list[float]) -> bool:
+    """Whether the mean difference is more than two standard errors below zero; with one seed nothing is clear."""
+    differences = [theirs - mine for mine, theirs in zip(accuracies, leader, strict=True)]
+    if len(differences) < 2:
+        return False
+    return fmean(differences) > 2 * math.sqrt(variance(differences) / len(differences))
 
 
 def _beyond_edges(scores: Scores, rates: Sequence[float]) -> list[Group]:

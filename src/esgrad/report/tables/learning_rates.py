@@ -1,6 +1,7 @@
 """How each cell's learning rate was chosen: the rates tried, their validation accuracies, the one taken.
 
-The accuracies are means over the tuning seeds at the end of their shorter runs, and empty where one diverged.
+The accuracies are means over the tuning seeds at the end of their runs, and empty where one diverged. `num_seeds` is
+half of the tuning seeds where a rate was clearly worse than the best by then.
 `at_edge` says that the rate taken was the smallest or largest tried, so that a better one may lie beyond.
 """
 
