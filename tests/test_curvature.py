@@ -20,7 +20,7 @@ from esgrad.laws import (
     tied_ratio,
     two_class_ratio,
 )
-from esgrad.laws.curvature import both_hit, curvature, hessian, laplacian, single_hit
+from esgrad.laws.curvature import curvature, hessian, laplacian, single_hit
 from tests.drawing import (
     DIRECTED,
     QUADRATURE,
@@ -109,8 +109,6 @@ def test_both_of_a_pair_hit_as_often_as_an_interval_says(sigma: float) -> None:
 
     grid = np.arange(-8, 8, 0.1)
     want = 0.1 * np.array([both(u) for u in grid]).sum(0)
-    got = [value.item() for value in both_hit(logits, TARGET, sigma)]
-    assert got == pytest.approx(want.tolist(), rel=QUADRATURE)
     at, pair = known(logits, TARGET, sigma**2), place(logits, TARGET, sigma**2, ("mirrored", "noise", "raw"))
     assert pair.probability.item() == pytest.approx(2 * (at.probability.item() - want[0]), rel=QUADRATURE)
     square = (pair.hit_variance + pair.slope) * pair.probability / 2  # E|q|²/t² of those that hit alone
@@ -119,9 +117,8 @@ def test_both_of_a_pair_hit_as_often_as_an_interval_says(sigma: float) -> None:
 
 def test_unless_the_target_leads_never_do_both_of_a_pair_hit() -> None:
     logits = torch.tensor([[0.0, 0.0, -1.0], [1.0, 2.0, -5.0]], dtype=torch.float64)
-    chance, square = both_hit(logits, torch.tensor([0, 0]), 1.0)
-    assert chance.tolist() == [0.0, 0.0]
-    assert square.tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
+    targets = torch.tensor([0, 0])
+    assert single_hit(logits, targets, 1.0, curvature(logits, targets, 1.0)).share.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("num_logits", [3, 10, 1000])

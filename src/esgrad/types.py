@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor as Tensor
     from torch.nn import Module as Network
 
+    from esgrad.gradients.fitness import ClassFitness as ClassFitness
     from esgrad.tasks.data import Data as Data
     from esgrad.tasks.stack import Stack as Stack
 else:
-    Tensor = Network = Data = Stack = Any
+    Tensor = Network = ClassFitness = Data = Stack = Any

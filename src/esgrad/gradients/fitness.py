@@ -1,7 +1,7 @@
 """What judges: a fitness takes points around a place and says how good each is; larger is better."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,7 +40,6 @@ class Fitness(Protocol):
         """The fitness of each point, [R, n, M]."""
 
 
-@runtime_checkable
 class ClassFitness(Fitness, Protocol):
     """A fitness that depends only on which class is largest in each of the readings of a position."""
 

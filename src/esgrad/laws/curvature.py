@@ -130,15 +130,6 @@ def single_hit(logits: Tensor, targets: Tensor, sigma: Tensor | float, known: Cu
     return SingleHit(*(each.reshape(targets.shape) for each in (share, square, along)))
 
 
-def both_hit(logits: Tensor, targets: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Of a mirrored pair: c = P(both q and −q hit) [...] and E[f₊f₋|q|²]/t [...]; 0 unless the target leads."""
-    known = curvature(logits, targets, sigma)
-    single = single_hit(logits, targets, sigma, known)
-    p, t = known.log_probability.exp(), torch.as_tensor(sigma, dtype=torch.float64) ** 2
-    square = p * (logits.shape[-1] + t * known.laplacian - single.share * single.square)
-    return p * (1 - single.share), square
-
-
 def _curvature(gaps: Tensor) -> tuple[Tensor, ...]:
     """log p, 1 − p [1, E], E_w λ [K, E], and t Δp/p, t v̂ᵀ∇²p v̂/p [1, E], for gaps [K, E]."""
     log_p, nodes, weights, mass, ratio = weigh(gaps)

@@ -14,7 +14,7 @@ from typing import Any
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.key import Key
 from esgrad.gradients.noises import Noise
-from esgrad.types import Tensor
+from esgrad.types import ClassFitness, Tensor
 
 OF_CLASSES = True
 CHUNK = 2**22  # classes in memory at a time
@@ -28,7 +28,8 @@ class _Drawn:
         from esgrad.kernels.streams import Role
 
         assert noise.CLASSES is not None
-        self.fitness_of, self.point = fitness, point
+        self.fitness_of: ClassFitness = fitness
+        self.point = point
         self.key = key._replace(role=key.role | Role.CLASSES)
         self.readings, logits = fitness.reading_shape(point.shape[-1])
         runs, positions, _ = point.shape

@@ -1,7 +1,8 @@
 """How much the learning rate matters: validation accuracy of the tuning runs against it, method by method.
 
 A line is the mean over tuning seeds (never reported) at the method's N nearest 10, a bar their whole range; a ring
-marks the rate that was chosen, a cross on the floor a rate at which a tuning run diverged.
+marks the rate that was chosen, a cross on the floor a rate at which a tuning run diverged. Where t was tuned with the
+rate, its lines are those of the t that was taken.
 """
 
 import pandas as pd
@@ -31,6 +32,7 @@ def draw(suite: Suite) -> style.Drawing:
     ends = last.tail(1).groupby([*runs.COLUMNS, "learning_rate"], dropna=False, as_index=False)
     ranges = ends["validation_accuracy"].agg(lowest="min", highest="max")
     frame = _select.table(learning_rates, suite, name).merge(ranges, how="left")
+    frame = frame[frame.groupby(runs.COLUMNS, dropna=False)["chosen"].transform("any")]  # of a tuned t the one taken
     frame = _select.labelled(_select.at_one_n(frame))
     panels = _select.settings(frame)
     figure, grid = style.canvas(1, len(panels), 5.2, 3.8, TITLE, sharey=True)
