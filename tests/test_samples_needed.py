@@ -292,23 +292,31 @@ def test_the_last_decade_stands_beside_all_k(planted) -> None:
     assert last[exponents.LAST].isna().all(axis=None)
 
 
-def test_the_law_of_hits_is_that_of_what_arrived_alone() -> None:
-    """Image 0 arrives throughout with N* = K, image 1, of N* = 100 K², at K = 10 only; an N* of inf is no number."""
-    rows = pd.DataFrame(
-        {
-            "example": [0, 0, 0, 1, 1, 1],
-            "logit_dim": [10, 100, 1000] * 2,
-            "low": [9.0, 90, 900, 9000, 1e5, 1e5],
-            "high": [12.0, 120, 1200, 12000, inf, inf],
-            "predicted": [10.0, 100, 1000, 1e4, 1e6, 1e8],
-        }
-    )
+def test_a_law_without_error_predicts_the_exponent_that_is_found() -> None:
+    """Six images of N* ∝ K², one so easy that a single sample was always enough, one so hard that the budget ended."""
+    places = pd.DataFrame([(i, k) for i in range(8) for k in (10, 100, 1000)], columns=["example", "logit_dim"])
+    law = places["logit_dim"] ** 2 * np.exp(places["example"] / 3) / 30
+    law = law.mask(places["example"] == 6, 1.0).mask((places["example"] == 7) & (places["logit_dim"] == 1000), inf)
+    ends = [cell(n, 1, 3e5 if k == 1000 else inf) for n, k in zip(law, places["logit_dim"], strict=True)]
+    low, high = np.array(ends).T
+    rows = places.assign(low=low, high=high, predicted=law, shaping="raw")
     found = exponents._fit(rows)
-    assert found["law"] == pytest.approx(1.5)
-    assert found["law_of_hits"] == pytest.approx(1.0)
-    lost = exponents._fit(rows.assign(predicted=[10.0, 100, 1000, 1e4, 1e6, inf]))
-    assert np.isnan(lost["law"])
-    assert lost["law_of_hits"] == pytest.approx(1.0)
+    assert np.isinf(high).any()
+    assert (low == 0).any()
+    assert found["predicted"] == found["exponent"] == pytest.approx(2, abs=0.05)
+    assert np.isnan(found["law"]), "an N* of inf is no number"
+    finite = exponents._fit(rows[rows["example"] < 7])
+    assert finite["predicted"] == pytest.approx(2, abs=0.05)
+    assert finite["law"] == pytest.approx(12 / 7), "six slopes of 2 and one of 0"
+
+
+def test_a_law_that_is_wrong_predicts_another() -> None:
+    places = pd.DataFrame([(i, k) for i in range(6) for k in (10, 100, 1000)], columns=["example", "logit_dim"])
+    needed = places["logit_dim"] * 3.0
+    rows = places.assign(low=needed / 1.1, high=needed * 1.1, predicted=needed**1.5, shaping="raw")
+    found = exponents._fit(rows)
+    assert found["exponent"] == pytest.approx(1, abs=0.05)
+    assert found["predicted"] == pytest.approx(1.5, abs=0.05)
 
 
 def test_what_the_budget_did_not_reach_is_late_and_never_lost() -> None:
@@ -317,7 +325,7 @@ def test_what_the_budget_did_not_reach_is_late_and_never_lost() -> None:
     def found(budget: float) -> float:
         places = [(image, k) for image in range(6) for k in (10, 100, 1000)]
         scatter = np.exp(0.1 * np.random.default_rng(0).normal(size=len(places)))
-        rows = pd.DataFrame(places, columns=["example", "logit_dim"]).assign(predicted=1.0)
+        rows = pd.DataFrame(places, columns=["example", "logit_dim"]).assign(predicted=1.0, shaping="raw")
         needed, late = 3 * scatter * rows["logit_dim"], (rows["example"] < 2) & (rows["logit_dim"] == 1000)
         ends = {"low": (needed / 1.15).mask(late, budget), "high": (needed * 1.15).mask(late, inf)}
         return exponents._fit(rows.assign(**ends))["exponent"]

@@ -58,7 +58,7 @@ COLUMNS = {
     "samples_needed": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim "
     "num_observations censored estimate low high coverage predicted law ratio_to_law ratio_low ratio_high",
     "exponents": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim_low "
-    "logit_dim_high num_dims num_observations censored_share exponent low high law law_of_hits last_exponent last_low "
+    "logit_dim_high num_dims num_observations censored_share exponent low high predicted law last_exponent last_low "
     "last_high last_law reason",
     "ladder": _CELL + "stands_on control change target target_accuracy num_seeds hits censored steps steps_low "
     "steps_high queries queries_low queries_high forwards forwards_low forwards_high dead_class_rate dead_class_low "

@@ -206,7 +206,7 @@ def exponent_table(suite: str = "default", cosine: float = 0.5) -> str:
             {"stage": row["stage"], "of one": row["level"], "credited with": _credited(row)}
             | {"weights": f"`{row['shaping']}`", "K": f"{row['logit_dim_low']:,}–{row['logit_dim_high']:,}"}
             | {"power": f"{row['exponent']:.2f} ({row['low']:.2f}–{row['high']:.2f})"}
-            | {"law": f"{row['law_of_hits']:.2f}", "reached": f"{100 * (1 - row['censored_share']):.0f} %"}
+            | {"law": f"{row['predicted']:.2f}", "reached": f"{100 * (1 - row['censored_share']):.0f} %"}
             for row in frame.to_dict("records")
         ]
     )

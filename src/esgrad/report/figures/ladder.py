@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from esgrad.report import style
@@ -71,7 +70,11 @@ def draw(suite: Suite) -> style.Drawing:
     records = records[records["method"].isin(frame["method"])]
     note = "to 90\N{NO-BREAK SPACE}% of backprop's progress · bar: 95\N{NO-BREAK SPACE}% interval, paired by seed"
     note += "; of a diamond: of the measured noise"
-    censored = " · k/n arrived where runs were censored, → open above, ← open below" if frame["censored"].any() else ""
+    censored = (
+        " · at the right edge k/n: so many arrived, where not all did, → open above, ← open below"
+        if frame["censored"].any()
+        else ""
+    )
     rate = frame["given_rate"].iloc[0]
     given = "" if np.isnan(rate) else f" · one learning rate, given, for all rungs: {style.number(rate)}"
     style.footnote(figure, records, note + censored + given, style.budget(records))
@@ -96,6 +99,8 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
         if pd.notna(row[dots]):
             low, high = ENDS[name]
             _mark(axes, row, Interval(row[dots], row[low], row[high]), row[name] in (0, np.inf), predicted != "")
+        if name == "ratio_to_backprop" and row["censored"]:
+            _arrived(axes, row)
         if predicted and not row["control"] and pd.notna(row[predicted]):
             ends = row[f"{predicted}_low"], row[f"{predicted}_high"]
             axes.hlines(row["y"] + BESIDE, *ends, color=style.GREY, linewidth=1)
@@ -107,7 +112,7 @@ def _panel(axes: Axes, part: pd.DataFrame, name: str) -> None:
 
 
 def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bool) -> None:
-    """The dot, hollow where it is a bound, its bar, and k/n where runs were censored, with arrows to open sides."""
+    """The dot, hollow where it is a bound, its bar, and arrows to open sides."""
     colour = style.colour(row["stands_on"] if row["control"] else row["method"])
     start = at.low if at.low > 0 or not counts else at.estimate
     end = at.high if np.isfinite(at.high) else at.estimate
@@ -117,19 +122,14 @@ def _mark(axes: Axes, row: dict[str, Any], at: Interval, bound: bool, counts: bo
         axes.hlines(row["y"], start, end, color=colour, linewidth=1 if row["control"] else 1.6)
     if counts and at.low == 0:
         axes.annotate("", (start, row["y"]), (-20, 0), textcoords="offset points", arrowprops=_arrow(colour))
-    if counts and row["censored"]:
-        axes.annotate(
-            f" {row['hits']}/{row['num_seeds']}",
-            (end, row["y"]),
-            (20, 0) if np.isinf(at.high) else (1, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=6.5,
-            color=style.GREY,
-            path_effects=[withStroke(linewidth=2, foreground="white")],  # a diamond may stand here
-            zorder=5,
-            arrowprops=_arrow(colour) if np.isinf(at.high) else None,
-        )
+    if counts and np.isinf(at.high):
+        axes.annotate("", (end, row["y"]), (20, 0), textcoords="offset points", arrowprops=_arrow(colour))
+
+
+def _arrived(axes: Axes, row: dict[str, Any]) -> None:
+    """k/n at the right edge, out of the way of dots and diamonds."""
+    look: dict[str, Any] = {"va": "center", "fontsize": 6.5, "color": style.GREY}
+    axes.text(1.01, row["y"], f"{row['hits']}/{row['num_seeds']}", transform=axes.get_yaxis_transform(), **look)
 
 
 def _arrow(colour: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def draw(suite: Suite) -> style.Drawing:
     grid[0][0].set_ylabel("validation accuracy of the tuning runs")
     style.legend(figure, title=_select.samples(frame))
     marks = "ring: rate chosen" + (" · ×: a run diverged" if frame["diverged"].any() else "")
+    marks += " · clearly worse rates: half of the seeds" if frame["num_seeds"].nunique() > 1 else ""
     style.footnote(figure, tuning, "line: mean, bar: range over tuning seeds", f"{marks} · {style.budget(tuning)}")
     return figure, frame[COLUMNS]
 

@@ -9,8 +9,10 @@ row of all K, too. After the same steps a network of more logits is less trained
 Each example (or batch) at each K is an observation, its N* known to lie in an interval or above what was drawn
 (`statistics.regression`). All K are asked about the same images, so each has an intercept of its own, and the interval
 is one over images. It does not contain the variation between networks: there is one for each K. Where at some K nobody
-arrived there is no exponent: `reason` says so. `law` is the exponent of the law's N*, all of which it knows;
-`law_of_hits` of those alone that arrived; both by least squares within images, NaN where the law has none (inf).
+arrived there is no exponent: `reason` says so. `predicted` is what the same regression makes of the law's N* of the
+same examples, put into the same cells of the grid and censored at the same N: a law without error has `predicted` =
+`exponent`. `law` is the exponent of all of the law's N* as they are, by least squares within images; NaN where it has
+none (inf).
 """
 
 from collections.abc import Iterator
@@ -18,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from esgrad import menu
 from esgrad.report import markdown as md
-from esgrad.report.tables.samples_needed import KEY, needs
+from esgrad.report.tables.samples_needed import KEY, cells, needs, reached
 from esgrad.statistics.regression import exponent
 from esgrad.suite.gathered import Suite
 
@@ -28,7 +32,7 @@ LINE = [word for word in KEY if word != "logit_dim"]
 LAST = ["last_exponent", "last_low", "last_high", "last_law"]
 COLUMNS = [
     *(*LINE, "logit_dim_low", "logit_dim_high", "num_dims", "num_observations", "censored_share"),
-    *("exponent", "low", "high", "law", "law_of_hits", *LAST, "reason"),
+    *("exponent", "low", "high", "predicted", "law", *LAST, "reason"),
 ]
 
 
@@ -72,6 +76,8 @@ def _fit(needed: pd.DataFrame) -> dict[str, Any]:
     sizes, law = needed["logit_dim"], needed["predicted"].astype(float)
     images = needed["example"].fillna(0)
     found = exponent(sizes, needed["low"], needed["high"], images)
+    low, high = _cells(needed)
+    by_law = exponent(sizes, low, high, images)
     return {
         "logit_dim_low": sizes.min(),
         "logit_dim_high": sizes.max(),
@@ -81,18 +87,27 @@ def _fit(needed: pd.DataFrame) -> dict[str, Any]:
         "exponent": found.estimate,
         "low": found.low,
         "high": found.high,
+        "predicted": by_law.estimate,
         "law": _slope(sizes, law, images),
-        "law_of_hits": _slope(sizes, law[np.isfinite(needed["high"].astype(float))], images),
         "reason": found.refusal,
     }
 
 
+def _cells(needed: pd.DataFrame) -> NDArray:
+    """The law's N* in the cells of what was measured, K by K, as each had a budget of its own: low and high, [2, n]."""
+    least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
+    found = np.empty((2, len(needed)))
+    for _, at in needed.reset_index(drop=True).groupby("logit_dim"):
+        low, high, law = (at[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
+        found[:, at.index] = cells(law, least, reached(low, high))
+    return found
+
+
 def _slope(sizes: pd.Series, values: pd.Series, images: pd.Series) -> float:
-    """Least squares on the logs, an intercept for each image; NaN unless all are finite and every K has some."""
-    known = sizes[values.index]
-    if set(known) != set(sizes) or not np.isfinite(values).all():
+    """Least squares on the logs, an intercept for each image; NaN unless all are finite."""
+    if not np.isfinite(values).all():
         return np.nan
-    frame = pd.DataFrame({"x": np.log(known.astype(float)), "y": np.log(values), "image": images[values.index]})
+    frame = pd.DataFrame({"x": np.log(sizes.astype(float)), "y": np.log(values), "image": images})
     within = frame[["x", "y"]] - frame.groupby("image")[["x", "y"]].transform("mean")
     square = (within["x"] ** 2).sum()
     return float((within["x"] * within["y"]).sum() / square) if square else np.nan
