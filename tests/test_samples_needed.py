@@ -344,17 +344,21 @@ def test_an_exponent_is_told_for_all_k_and_for_each_decade() -> None:
 
 def test_a_typical_n_is_as_wide_as_the_grid_where_all_examples_agree() -> None:
     low, high = np.full(4, 100.0), np.full(4, 134.0)
-    assert table.typical(low, high) == pytest.approx((13400**0.5, 100, 134))
-    assert table.typical(low[:1], np.array([inf])) == (inf, 100, inf)
+    assert table.typical(low, high) == pytest.approx(((101 * 134) ** 0.5, 101, 134))
+    assert table.typical(low[:1], np.array([inf])) == (inf, 101, inf)
 
 
-def test_where_the_first_n_was_enough_a_typical_n_lies_below_it_in_a_cell_as_wide_as_the_next() -> None:
-    """(0, 1] stands for (½, 1], half of (1, 2]; so a law of N* < 1 is predicted to be below 1, too."""
-    ones = np.ones(4)
-    first, second = table.typical(0 * ones, ones), table.typical(ones, 2 * ones)
-    assert first == pytest.approx([end / 2 for end in second])
-    assert first.low < first.estimate < first.high == 1
-    assert table.typical(*table.cells(0.3 * ones)) == first
+@pytest.mark.parametrize(("low", "high", "only"), [(0.0, 1.0, 1), (0.0, 2.0, 2), (1.0, 2.0, 2), (5.0, 6.0, 6)])
+def test_a_bracket_of_a_single_whole_number_is_that_number(low: float, high: float, only: int) -> None:
+    """In (0, 2] two samples are the fewest there are (maxrl): the grid's first N was enough."""
+    assert table.typical(np.full(4, low), np.full(4, high)) == (only, only, only)
+
+
+@pytest.mark.parametrize(("needed", "asked"), [(0.3, 1), (1.00001, 1), (2.00002, 2), (2.4, 3), (31_773.2, 31_773)])
+def test_a_law_asks_for_whole_numbers_and_its_own_error_for_none_more(needed: float, asked: int) -> None:
+    assert table.whole(np.array([needed])).tolist() == [asked]
+    (low,), (high,) = table.cells(np.array([needed]))
+    assert low < asked <= high
 
 
 def test_a_law_without_error_predicts_the_estimate(planted) -> None:
@@ -370,7 +374,7 @@ def test_a_law_without_error_predicts_the_estimate(planted) -> None:
     assert np.isinf(found["estimate"]).any()
     assert (found["estimate"] == found["predicted"]).all()
     known = found[np.isfinite(found["estimate"])]
-    assert (known["law"] == known["estimate"]).all()
+    assert known["law"].between(known["low"], known["high"]).all()
     assert (found["censored"].between(1, found["num_observations"] / 2)).any()
     assert known["ratio_to_law"].between(0.74, 1.34).all()
 
@@ -382,8 +386,8 @@ def test_the_median_of_a_law_is_that_of_its_examples_and_a_ratio_is_in_units_of_
     three = three[(three["shaping"] == "raw") & (three["cosine"] == 0.5) & (three["logit_dim"] == 10)].iloc[:3]
     law = np.array([10.0, 100.0, 10_000.0])
     found = table.table(suite_of(three.assign(predicted=law, low=3 * law, high=16 * law / 3))).iloc[0]
-    assert (found["estimate"], found["predicted"]) == pytest.approx((400, (75 * 100) ** 0.5))
-    assert found[table.RATIO].tolist() == pytest.approx([4, 3, 16 / 3])
+    assert (found["estimate"], found["predicted"]) == pytest.approx(((301 * 1600 / 3) ** 0.5, (76 * 100) ** 0.5))
+    assert found[table.RATIO].tolist() == pytest.approx([(3.01 * 16 / 3) ** 0.5, 3.0001, 16 / 3])
 
 
 @pytest.mark.parametrize(("count", "percent"), [(2, 50), (4, 87.5), (5, 93.75), (6, 96.875), (10, 97.85)])

@@ -23,6 +23,17 @@ DOUBT = 2.0
 """A price is also given for a B_data so many times smaller and larger than assumed."""
 
 
+class Asked(NamedTuple):
+    """What is asked of an estimator, as far as it is said: its words, t, and a cosine or N."""
+
+    noise: str | None
+    credit: str | None
+    shaping: str | None
+    variance: float | None
+    cosine: float | None
+    num_samples: int | None
+
+
 class Option(NamedTuple):
     """One way to train, and the ends of the N that cost at most a tenth more (None where N was given)."""
 
@@ -48,47 +59,30 @@ class LogitsPlan:
         some = drawn(count, max(8, min(MOST_EXAMPLES, MOST_LOGITS // num_logits)))
         return cls(num_logits, logits[some], targets[some], count)
 
-    def answer(
-        self,
-        noise: str | None,
-        credit: str | None,
-        shaping: str | None,
-        variance: float | None,
-        cosine: float | None,
-        num_samples: int | None,
-    ) -> dict[str, Any]:
+    def answer(self, asked: Asked) -> dict[str, Any]:
         """N for the cosine, or the cosine of N; for real logits each example's, and what another t would take."""
-        of = Prospect.of(_or(noise, NOISE), _or(credit, CREDIT), _or(shaping, SHAPING))
-        t = _or(variance, VARIANCE)
-        if num_samples is not None:
-            return self._bought(of, t, num_samples)
-        goal = _goal(cosine)
+        of = Prospect.of(_or(asked.noise, NOISE), _or(asked.credit, CREDIT), _or(asked.shaping, SHAPING))
+        t = _or(asked.variance, VARIANCE)
+        if asked.num_samples is not None:
+            return self._bought(of, t, asked.num_samples)
+        goal = _goal(asked.cosine)
         count = of.num_samples(self._place(of, t), goal)
         if count is None:
             raise ValueError(self._out_of_reach(of, t, goal))
         return self._bought(of, t, count) | self._examples(of, t, goal)
 
-    def priced(
-        self,
-        terms: Terms,
-        noise: str | None,
-        credit: str | None,
-        shaping: str | None,
-        variance: float | None,
-        cosine: float | None,
-        num_samples: int | None,
-    ) -> dict[str, Any]:
+    def priced(self, terms: Terms, asked: Asked) -> dict[str, Any]:
         """The cheapest training: its N, B and shaping where they are not given, its price and how sure that is."""
-        if cosine is not None:
-            _goal(cosine)
-        tried = _of_one_objective(noise, _or(credit, CREDIT), shaping)
-        t = _or(variance, VARIANCE)
-        given = {"noise": noise, "shaping": shaping, "noise_variance": variance, "batch_size": terms.batch_size}
-        given["num_samples"] = num_samples if cosine is None else cosine
-        made = (self._option(terms, of, t, cosine, num_samples) for of in tried)
+        if asked.cosine is not None:
+            _goal(asked.cosine)
+        tried = _of_one_objective(asked.noise, _or(asked.credit, CREDIT), asked.shaping)
+        given = {"noise": asked.noise, "shaping": asked.shaping, "noise_variance": asked.variance}
+        given |= {"batch_size": terms.batch_size, "num_samples": _or(asked.cosine, asked.num_samples)}
+        asked = asked._replace(variance=_or(asked.variance, VARIANCE))
+        made = (self._option(terms, of, asked) for of in tried)
         options = [option for option in made if option is not None]
         if not options:
-            raise ValueError(self._no_price(tried, t, cosine, num_samples))
+            raise ValueError(self._no_price(tried, asked))
         best = min(options, key=lambda option: option.price.price)
         answer = self._bought(best.prospect, best.variance, best.price.num_samples)
         rho = answer["relative_variance"]
@@ -182,28 +176,27 @@ class LogitsPlan:
             f" {variance:g}: {would_do} would do"
         )
 
-    def _no_price(self, tried: list[Prospect], variance: float, cosine: float | None, num_samples: int | None) -> str:
-        words = ", ".join(map(str, tried))
-        reasons = [of.refuses(num_samples, self.num_logits) for of in tried] if num_samples is not None else [None]
+    def _no_price(self, tried: list[Prospect], asked: Asked) -> str:
+        words, n, t = ", ".join(map(str, tried)), asked.num_samples, asked.variance or VARIANCE
+        reasons = [of.refuses(n, self.num_logits) for of in tried] if n is not None else [None]
         if reasons[0] and all(reasons):
-            return f"num_samples {num_samples} has no price with {words}: {reasons[0]}"
-        if cosine is not None:
-            return self._out_of_reach(tried[0], variance, cosine)
-        return f"no example moves at noise_variance {variance:g}, so {words} has no price: less confident logits would"
+            return f"num_samples {n} has no price with {words}: {reasons[0]}"
+        if asked.cosine is not None:
+            return self._out_of_reach(tried[0], t, asked.cosine)
+        return f"no example moves at noise_variance {t:g}, so {words} has no price: less confident logits would do"
 
-    def _option(
-        self, terms: Terms, of: Prospect, variance: float, cosine: float | None, num_samples: int | None
-    ) -> Option | None:
+    def _option(self, terms: Terms, of: Prospect, asked: Asked) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
+        variance = asked.variance or VARIANCE
         place = self._place(of, variance)
-        if cosine is None and num_samples is None:
+        if asked.cosine is None and asked.num_samples is None:
             found, flat = cheapest(
                 terms,
                 lambda count: of.relative_variance(place, count),
                 lambda count: of.allowed(count, self.num_logits),
             )
             return Option(of, variance, found, flat) if isfinite(found.price) else None
-        count = num_samples if cosine is None else of.num_samples(place, cosine)
+        count = asked.num_samples if asked.cosine is None else of.num_samples(place, asked.cosine)
         if count is None or of.refuses(count, self.num_logits):
             return None
         found = price(terms, count, of.relative_variance(place, count))

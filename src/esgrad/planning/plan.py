@@ -17,7 +17,7 @@ from torch import Tensor
 from esgrad import laws as theory
 from esgrad import menu
 from esgrad.gradients import at_logits as gradients
-from esgrad.planning.logits import COSINE, VARIANCE, LogitsPlan
+from esgrad.planning.logits import COSINE, VARIANCE, Asked, LogitsPlan
 from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
 from esgrad.planning.prospect import MOST, first
 
@@ -88,10 +88,11 @@ def plan(
     num_samples = _whole("num_samples", num_samples, 1, MOST)
     batch_size = _whole("batch_size", batch_size, 1, MOST_EXAMPLES)
     noise_variance = _positive("noise_variance", noise_variance)
+    asked = Asked(noise, credit, shaping, noise_variance, cosine, num_samples)
     if problem == "parameters":
         if any(value is not None for value in (query_cost, forward_cost, min_steps, data_noise_scale)):
             raise ValueError(f"no law of a price is known for noise at the parameters: {EXAMPLE} would do")
-        answer = _at_parameters(int(parameters or 0), noise, credit, shaping, cosine, num_samples)
+        answer = _at_parameters(int(parameters or 0), asked)
         variance = PARAMETER_VARIANCE if noise_variance is None else noise_variance
         return answer | {"noise_variance": variance, "batch_size": batch_size}
     terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
@@ -101,8 +102,8 @@ def plan(
         logits, targets = _checked(logits, targets, VARIANCE if noise_variance is None else noise_variance)
         at = LogitsPlan.of(logits, targets)
     if terms is not None:
-        return at.priced(terms, noise, credit, shaping, noise_variance, cosine, num_samples)
-    return at.answer(noise, credit, shaping, noise_variance, cosine, num_samples) | {"batch_size": batch_size}
+        return at.priced(terms, asked)
+    return at.answer(asked) | {"batch_size": batch_size}
 
 
 def array(path: Path) -> np.ndarray:
@@ -170,24 +171,17 @@ def _tensor(name: str, values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=wide))
 
 
-def _at_parameters(
-    count: int,
-    noise: str | None,
-    credit: str | None,
-    shaping: str | None,
-    cosine: float | None,
-    num_samples: int | None,
-) -> dict[str, Any]:
+def _at_parameters(count: int, asked: Asked) -> dict[str, Any]:
     """N or the cosine for mirrored noise at d parameters: cos² ~ Beta(n/2, (d−1)/2), n = N/2 pairs.
 
     g = (1/n) Σ ε(ε·∇) has the mean ∇ and tr Var g = |∇|² (d + 1)/n. Ranks take the fitness's place up to a factor, at
     the price of 1 − 3/π of the pairs.
     """
-    noise = PARAMETER_NOISE if noise is None else noise
-    shaping = PARAMETER_SHAPING if shaping is None else shaping
-    for folder, word in (("noises", noise), ("credits", credit or "noise"), ("shapings", shaping)):
+    noise, shaping, credit = asked.noise or PARAMETER_NOISE, asked.shaping or PARAMETER_SHAPING, asked.credit or "noise"
+    num_samples = asked.num_samples
+    for folder, word in (("noises", noise), ("credits", credit), ("shapings", shaping)):
         menu.path(folder, word)
-    if credit not in (None, "noise"):
+    if credit != "noise":
         raise ValueError(
             f"noise at the parameters cannot be credited with the {credit}: no class is seen there; noise can"
         )
@@ -196,7 +190,7 @@ def _at_parameters(
         raise ValueError(f"no law is known for {noise} × {shaping} at the parameters; known: {known}")
     share = RANKS[shaping]
     if num_samples is None:
-        goal = COSINE if cosine is None else cosine
+        goal = COSINE if asked.cosine is None else asked.cosine
         guess = float(theory.parameter_directions_needed(goal, count)) / share
         pairs = first(lambda index: _beta_cosine((index + 1) * share, count) >= goal, int(guess), MOST)
         if pairs is None:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from esgrad.planning.plan import plan
 from esgrad.report import style
 from esgrad.report.figures import _select
+from esgrad.report.tables.samples_needed import least_and_largest
 from esgrad.suite.gathered import Suite
 
 TITLE = "How many samples do I need?"
@@ -66,13 +67,14 @@ def _laws() -> Iterator[dict[str, Any]]:
 
 
 def _measured(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Of all brackets at one K the widest that all its examples allow: their geometric middle and ends."""
+    """Of all whole N in the brackets at one K the least and the largest, and their geometric middle."""
     frame = _select.credited_with_gaussian_noise(frame)
     wanted = (frame["kind"] == "needed") & (frame["stage"] == "level") & (frame["level"] == "example")
     named = (frame["shaping"] == "raw") & frame["cosine"].isin(COSINES["logits"])
-    found = frame[wanted & named & frame["high"].lt(float("inf")) & frame["low"].gt(0)]
+    found = frame[wanted & named & frame["high"].lt(float("inf"))]
     for (size, cosine), part in found.groupby(["logit_dim", "cosine"]):
-        low, high = part["low"].min(), part["high"].max()
+        least, largest = least_and_largest(part["low"].to_numpy(), part["high"].to_numpy())
+        low, high = least.min(), largest.max()
         row = _row("logits", "measured", size, cosine, (low * high) ** 0.5, "independent")
         yield row | {"low": low, "high": high, "count": len(part)}
 

@@ -1,15 +1,16 @@
 """How large N must be: the smallest N whose mean cosine to the exact gradient reaches the wanted one, beside the law's.
 
 Measured along one pass of growing N (`measurement.samples_needed`), at level logits and at networks on their way
-through a training. `estimate`: the median over examples or batches, the lower one of two, of the geometric middles of
-the brackets that their noisy curves gave, or inf where more than half were not done when the budget was spent; `low`
-and `high`: order statistics of the brackets' ends (`statistics.median_interval`), which hold the median with 95 % for
-six or more, with `coverage` for fewer; of one alone its bracket, of which no coverage is known (NaN).
+through a training. N is a whole number, and a bracket of the noisy curve holds some of them. `estimate`: the median
+over examples or batches, the lower one of two, of the geometric middles of the least and the largest of these, or inf
+where more than half were not done when the budget was spent; `low` and `high`: order statistics of the least and of the
+largest (`statistics.median_interval`), which hold the median with 95 % for six or more, with `coverage` for fewer; of
+one alone its bracket, of which no coverage is known (NaN).
 
 `predicted` is the same statistic of the law's N* of the same examples, put into the same cells of the grid and censored
-at the same N, with nothing fitted: a law without error has `predicted` = `estimate`. `law`: that without censoring,
-told where `predicted` is inf. `ratio_to_law`: the median over examples of N* over the law's own for it, without those
-whose law has none (inf).
+at the same N, with nothing fitted: a law without error has `predicted` = `estimate`. `law`: the median of the law's N*
+themselves. `ratio_to_law`: the median over examples of N* over the law's own for it, without those whose law has none
+(inf).
 """
 
 from typing import Any
@@ -33,7 +34,7 @@ KEY = [
 RATIO = ["ratio_to_law", "ratio_low", "ratio_high"]
 COLUMNS = [*KEY, "num_observations", "censored", "estimate", "low", "high", "coverage", "predicted", "law", *RATIO]
 STAGES = ("level", "start", "half", "trained")
-LEAST = 0.5  # stands for a bracket's begin where the first N of the grid was enough already
+LAW_ERROR = 2e-5  # relative, of a law's N*: it does not make a whole N one more
 
 
 def table(suite: Suite) -> pd.DataFrame:
@@ -42,14 +43,15 @@ def table(suite: Suite) -> pd.DataFrame:
     for key, needed in needs(suite.samples_needed).groupby(KEY, dropna=False, sort=False):
         low, high, law = (needed[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
         least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
+        asked = np.maximum(whole(law), least)
         rows.append(
             dict(zip(KEY, key, strict=True))
             | {"num_observations": len(needed), "censored": int(np.isinf(high).sum())}
             | dict(zip(("estimate", "low", "high"), typical(low, high), strict=True))
             | {"coverage": coverage(len(needed))}
             | {"predicted": typical(*cells(law, least, reached(low, high))).estimate}
-            | {"law": typical(*cells(law, least)).estimate}
-            | dict(zip(RATIO, typical(low, high, law), strict=True))
+            | {"law": typical(np.minimum(asked - 1, brackets.MOST_SAMPLES), asked).estimate}
+            | dict(zip(RATIO, typical(low, high, asked), strict=True))
         )
     return pd.DataFrame(rows, columns=COLUMNS).astype({"batch_size": "Int64"})
 
@@ -71,8 +73,13 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def cells(law: NDArray, least: int = 1, most: float = np.inf) -> tuple[NDArray, NDArray]:
     """The brackets (low, high] [n] that curves without noise would have had, of the law's N* [n]."""
-    low, high = np.array([brackets.cell(needed, least, most) for needed in law]).T
+    low, high = np.array([brackets.cell(needed, least, most) for needed in whole(law)]).T
     return low, high
+
+
+def whole(law: NDArray) -> NDArray:
+    """The smallest whole numbers of samples that a law's N* [n] ask for."""
+    return np.maximum(np.ceil(law * (1 - LAW_ERROR)), 1.0)
 
 
 def reached(low: NDArray, high: NDArray) -> float:
@@ -86,12 +93,18 @@ def coverage(count: int) -> float:
     return float(1 - 2 * stats.binom.cdf(median_order(count) - 1, count, 0.5)) if count > 1 else np.nan
 
 
+def least_and_largest(low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
+    """The whole N of brackets (low, high]: from 0 on the first N of the grid alone; of one that is open, where it
+    begins."""
+    begin = np.where(low > 0, low + 1, np.where(np.isfinite(high), high, 1.0))
+    return begin, np.where(np.isfinite(high), high, begin)
+
+
 def typical(low: NDArray, high: NDArray, unit: NDArray | float = 1.0) -> Interval:
-    """In some units [n] the median of the brackets' middles, from the low end of that of the begins to the high end of
-    that of the ends."""
+    """In some units [n] the median of the brackets' middles, from the low end of that of their least N to the high end
+    of that of their largest."""
     hits = np.isfinite(high)
-    low = np.maximum(low, LEAST)
-    begin, end = low / unit, np.where(hits, high, low) / unit
+    begin, end = (each / unit for each in least_and_largest(low, high))
     known = begin > 0
     begin, end, hits = begin[known], end[known], hits[known]
     if len(hits) == 0:
