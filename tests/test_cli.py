@@ -4,8 +4,10 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from esgrad import __version__, cli, menu
 
@@ -64,6 +66,38 @@ def test_a_run_by_hand_prints_its_accuracy_as_it_learns(capsys):
     assert accuracies[-1] > accuracies[0] + 0.2, "it learns"
     assert "test accuracy" in lines[-1]
     assert not any("test accuracy" in line for line in lines[:-1])
+
+
+METHODS = list(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["methods"])
+
+
+@pytest.mark.parametrize(("box", "dataset"), [("cross_entropy", "digits"), ("digit_sum", "digit_strings-2")])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_on_another_black_box_or_says_of_itself_why_not(capsys, method, box, dataset):
+    options = ("--num-samples", "4", "--batch-size", "8", "--max-steps", "1", "--device", "cpu")
+    code, out, err = said(capsys, "train", "--method", method, "--blackbox", box, "--dataset", dataset, *options)
+    if code == 0:
+        assert "test accuracy" in out.splitlines()[-1]
+        return
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "methods." not in err, "it is about another method"
+
+
+def test_t_at_the_parameters_is_a_candidate_unless_it_is_named(capsys):
+    options = ("train", "--method", "openai_es", "--max-steps", "2", "--device", "cpu", "--json")
+    for named, t in (((), 0.01), (("--noise-variance", "0.5"), 0.5)):
+        code, out, _ = said(capsys, *options, *named)
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert code == 0
+        assert {row["noise_variance"] for row in rows} == {t}
+        assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_a_rule_that_counts_hits_says_so_of_a_black_box_of_real_numbers(capsys):
+    code, _, err = said(capsys, "train", "--method", "maxrl_hit_rate", "--blackbox", "cross_entropy")
+    assert code == 2
+    assert "hit" in err
 
 
 def test_a_run_as_json_has_the_columns_of_a_record(capsys):

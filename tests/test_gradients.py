@@ -73,10 +73,18 @@ def test_bad_input_is_named(gradient, change: dict, said: str) -> None:
         ({"num_samples": -5}, r"whole number from 1, not -5"),
         ({"num_samples": True}, r"whole number from 1, not True"),
         ({"num_samples": 8.0}, r"whole number from 1, not 8\.0"),
-        ({"seed": -1}, r"seed is -1"),
-        ({"seed": 2**32}, r"seed is 4294967296"),
-        ({"seed": 1.5}, r"seed is 1\.5"),
-        ({"step": -1}, r"step is -1"),
+        *(
+            ({word: value, **credit}, f"{word} is {said}")
+            for credit in ({}, {"credit": "class"})
+            for word in ("seed", "step")
+            for value, said in (
+                (-1, "-1"),
+                (2**32, "4294967296"),
+                (2**70, "1180591620717411303424"),
+                (1.5, r"1\.5"),
+                ("a", "'a'"),
+            )
+        ),
         ({"noise": "mirored"}, r"'mirored'.*'mirrored'"),
         ({"shaping": "max_rl"}, r"'max_rl'.*'maxrl'"),
         ({"shaping": "xyzzy"}, r"'xyzzy'.*Known: best_baseline, centered_ranks, "),

@@ -48,6 +48,18 @@ def test_all_training_digits_cost_5827_queries(trained: pd.DataFrame) -> None:
     assert label_search.runs(trained)["queries"].max() == pytest.approx(5827, abs=1)
 
 
+def test_a_label_is_paid_for_once_on_every_data_set(trained: pd.DataFrame) -> None:
+    """MNIST has 55,000 training images: after 100 steps of 32 none was seen twice."""
+    found = label_search.runs(trained.assign(dataset=pd.array(["mnist"] * len(trained), dtype="string")))
+    assert found["queries"].max() == pytest.approx(3200 * label_search.queries_per_label(K))
+
+
+def test_an_experiment_in_which_nobody_asks_has_none(trained: pd.DataFrame) -> None:
+    other = trained.assign(experiment=pd.array(["other"] * len(trained), dtype="string"))
+    both = pd.concat([trained, other[other["method"] == "backprop"]])
+    assert set(label_search.runs(both)["experiment"]) == {"headline"}
+
+
 @pytest.mark.parametrize("box", ["digit_sum", "cross_entropy"])
 def test_where_nobody_asks_about_one_class_there_is_none(box: str, trained: pd.DataFrame) -> None:
     """A sum of digits tells no digit, and a cross-entropy is no answer to a question about a class."""

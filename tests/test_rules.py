@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import ArrayLike
 
 from esgrad.report.tables import rules
 from esgrad.suite.gathered import Suite
@@ -18,7 +19,7 @@ def suite() -> Suite:
     return planted_suite(["variance"])
 
 
-def cells(validation: np.ndarray, test: np.ndarray) -> pd.DataFrame:
+def cells(validation: ArrayLike, test: ArrayLike) -> pd.DataFrame:
     """Accuracies [cell, seed] at noise variances 1, 2, 3, …"""
     ends = [
         pd.DataFrame({"validation_accuracy": v, "test_accuracy": t, "status": "ok"}, index=SEEDS)
@@ -36,13 +37,26 @@ def test_every_rule_beside_a_fixed_t_has_a_row(suite) -> None:
 
 
 def test_each_half_chooses_by_validation_and_is_judged_by_the_test_accuracy_of_the_other() -> None:
+    """Even seeds, which choose first, prefer the rule's level 1 and the fixed t of 2, odd seeds 2 and 1; the test
+    accuracies would choose the other way round."""
     even = np.arange(10) % 2 == 0
-    validation = np.array([np.where(even, 0.9, 0.1), np.where(even, 0.1, 0.9)])
-    test = np.array([np.where(even, 0.8, 0.3), np.where(even, 0.4, 0.7)])
-    row = rules._row(cells(validation, test), cells(np.full((1, 10), 0.5), np.full((1, 10), 0.6)))
-    assert (row["levels"], row["fixed"], row["num_seeds"]) == ("1, 2", "1, 1", 10)
-    assert row["regret"] == pytest.approx(((0.6 - 0.3) + (0.6 - 0.4)) / 2)
+    rule = cells(
+        [np.where(even, 0.9, 0.1), np.where(even, 0.1, 0.9)], [np.where(even, 0.2, 0.3), np.where(even, 0.4, 0.1)]
+    )
+    fixed = cells(
+        [np.where(even, 0.1, 0.9), np.where(even, 0.9, 0.1)], [np.where(even, 0.8, 0.5), np.where(even, 0.7, 0.6)]
+    )
+    row = rules._row(rule, fixed)
+    assert (row["levels"], row["fixed"], row["num_seeds"]) == ("1, 2", "2, 1", 10)
+    # judged: what even seeds chose on the odd ones, what odd seeds chose on the even ones
+    assert row["regret"] == pytest.approx(((0.6 - 0.3) + (0.8 - 0.4)) / 2)
     assert row["low"] < row["regret"] < row["high"]
+
+
+def test_only_seeds_that_rule_and_fixed_t_both_have_are_compared() -> None:
+    both = cells(np.full((1, 10), 0.5), np.full((1, 10), 0.5))
+    fewer = both.assign(last=[both["last"].iloc[0].loc[:5]])
+    assert rules._row(both, fewer)["num_seeds"] == rules._row(fewer, both)["num_seeds"] == 6
 
 
 def test_what_luck_adds_to_the_best_of_many_levels_does_not_count() -> None:
@@ -50,9 +64,9 @@ def test_what_luck_adds_to_the_best_of_many_levels_does_not_count() -> None:
     rng = np.random.default_rng(0)
     told, flattered = [], []
     for _ in range(200):
-        own, fixed = (0.8 + 0.05 * rng.standard_normal((size, 10)) for size in (10, 1))
+        own, fixed = (0.8 + 0.05 * rng.standard_normal((10, 10)) for _ in range(2))
         told.append(rules._row(cells(own, own), cells(fixed, fixed))["regret"])
-        flattered.append(fixed.mean() - own.mean(1).max())
+        flattered.append(fixed[0].mean() - own.mean(1).max())
     error = np.std(told) / np.sqrt(len(told))
     assert abs(np.mean(told)) < 4 * error
     assert np.mean(flattered) < -10 * error

@@ -148,6 +148,22 @@ def test_where_one_is_left_nothing_is_open_and_the_other_half_is_saved(tuned: Ca
     assert len(planted.calls) == 1
 
 
+@pytest.mark.parametrize(("seeds", "heat"), [(1, 1), (3, 3), (4, 4), (5, 4), (6, 4), (8, 4), (12, 6), (20, 10)])
+def test_the_first_heat_is_half_of_the_seeds_and_four_at_least(seeds: int, heat: int, tuned: Callable) -> None:
+    _, planted, _ = tuned(lambda t, rate, seed: 0.5 + seed % 3 / 9, num_tuning_seeds=seeds, max_widenings=0)
+    assert [len(asked) for _, asked, _ in planted.calls] == ([heat, seeds - heat] if seeds > heat else [heat])
+
+
+def test_three_clear_differences_are_clear_and_one_is_not() -> None:
+    assert tuning._clearly_worse([0.1, 0.2], [0.8, 0.9])
+    assert tuning._clearly_worse([0.1, 0.2, 0.3], [0.8, 0.9, 0.9])
+    assert not tuning._clearly_worse([0.1], [0.9])
+
+
+def test_of_equal_t_and_rates_the_smallest_are_chosen() -> None:
+    assert tuning._best({(t, rate): [0.5] for rate in (0.1, 0.01) for t in (10.0, 1.0)}) == (1.0, 0.01)
+
+
 def test_the_second_half_can_overturn_the_first(tuned: Callable) -> None:
     assert tuned(raced(0.05, late=0.051, noise=0.1), num_tuning_seeds=8)[0] == [0.01]
     assert tuned(raced(0.05, late=0.049, noise=0.1), num_tuning_seeds=8)[0] == [0.03]

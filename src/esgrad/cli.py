@@ -92,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--hidden-size", type=whole, default=32, help="units of the hidden layer")
     made.add_argument("--blackbox", help="instead of the method's own")
     made.add_argument("--num-samples", type=whole, default=10, help="N, samples an example")
-    made.add_argument("--noise-variance", type=real, help="t, instead of the method's own")
+    made.add_argument("--noise-variance", type=real, help="t, instead of the method's own; at the parameters 0.01")
     made.add_argument("--logit-dim", type=whole, help="K, instead of the number of classes")
     made.add_argument("--batch-size", type=whole, default=32, help="B, examples a step")
     made.add_argument("--learning-rate", type=real, default=0.01, help="Adam's learning rate")
@@ -196,7 +196,6 @@ def train(given: argparse.Namespace) -> None:
     methods = configuration.read("config/config.yaml")["methods"]
     if given.method not in methods:
         raise menu.unknown("method", given.method, methods)
-    methods[given.method] |= {"blackbox": given.blackbox} if given.blackbox else {}
     experiment = {
         "dataset": given.dataset,
         "model": given.model,
@@ -208,6 +207,7 @@ def train(given: argparse.Namespace) -> None:
         "num_seeds": 1,
         "noise_variance": given.noise_variance,
         "logit_dim": given.logit_dim,
+        "blackbox": given.blackbox,
     }
     experiment = {key: value for key, value in experiment.items() if value is not None}
     suite = {"name": "by_hand", "methods": methods, "experiments": {"train": experiment}, "draws_per_cell": 1e18}
@@ -218,6 +218,8 @@ def train(given: argparse.Namespace) -> None:
         raise ValueError(reason)
     if not (isfinite(given.learning_rate) and given.learning_rate > 0):
         raise ValueError(f"learning_rate is a finite number above 0, not {given.learning_rate}")
+    if made.variance_candidates:  # a suite tunes it together with the rate
+        variance = made.variance_candidates[len(made.variance_candidates) // 2]
     training.settle()
     device = worker.resolve(given.device)
     images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))

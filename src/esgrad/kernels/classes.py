@@ -15,6 +15,7 @@ from torch import Tensor
 
 from esgrad.kernels.compiled import classes as compiled
 from esgrad.kernels.philox import philox
+from esgrad.kernels.streams import check_stream
 
 BITS = 52
 LOG2_E = 1.4426950408889634
@@ -42,8 +43,9 @@ def draw(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: 
     """Classes of the samples start (even) to stop, int64 [R, n, Q], from the partial sums [R, Q, K] of weights.
 
     R = S·G runs, those of a seed in a row: they share their uniform numbers, which depend on (seed, role; step, Q's
-    place, sample) alone.
+    place, sample) alone. ValueError for a seed or step beyond 32 bits.
     """
+    check_stream(seeds, step)
     if cumulative.device.type == "cpu":
         out = torch.empty(len(cumulative), stop - start, cumulative.shape[1], dtype=torch.int64)
         keys = torch.tensor(seeds, dtype=torch.int64).numpy()

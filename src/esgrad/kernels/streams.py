@@ -48,7 +48,7 @@ def normals(
     Raises ValueError for a seed, step or sample beyond 32 bits, an empty position or dimension, or an unknown body.
     """
     device = torch.device(device)
-    _check_stream(seeds, step)
+    check_stream(seeds, step)
     _check("start", start, WORD)
     _check("stop", stop, WORD + 1, least=start)
     _check("positions", positions, WORD + 1, least=1)
@@ -70,7 +70,7 @@ def normals(
 
 def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
     """A random order of 0, …, length − 1, int64 [length] on the CPU: the argsort of 64 random bits per element."""
-    _check_stream([seed], step)
+    check_stream([seed], step)
     _check("length", length, WORD + 1)
     origin = torch.zeros(1, dtype=torch.int64)
     counter = _counters(step, origin, origin, torch.arange(length))[0, 0]  # [length, 4]
@@ -100,7 +100,8 @@ def _counters(step: int, sample: Tensor, position: Tensor, block: Tensor) -> Ten
     return torch.stack(torch.broadcast_tensors(*words), dim=-1)
 
 
-def _check_stream(seeds: Sequence[int], step: int) -> None:
+def check_stream(seeds: Sequence[int], step: int) -> None:
+    """ValueError for no seed, and for a seed or step beyond 32 bits."""
     if len(seeds) == 0:
         raise ValueError("no seed given; give at least one.")
     for seed in seeds:

@@ -44,7 +44,9 @@ class Growing:
         if isinstance(self.tally, EarlyTally):
             return self.tally.grow_at(num_samples, active)
         self.tally.grow(num_samples)
-        return self.sampler.credit.draws(self.sampler.noise, num_samples - before, *self.shape) * len(self.seeds)
+        examples, dimension = self.shape
+        each = self.sampler.credit.draws(self.sampler.noise, num_samples - before, examples, dimension, 1)
+        return each * len(self.seeds)
 
     def estimates(self, law: CountsLaw) -> Tensor:
         """The estimates [D, B, K] that a law of counts makes of the N samples."""

@@ -99,7 +99,7 @@ def measure(
             yield named, _batches(sampler, checkpoint, batch_size, t)
 
     for sampler, (named, subjects) in [(each, one) for each in samplers for one in asked(each)]:
-        numbers = sampler.credit.draws(sampler.noise, 1, 1, logit_dim)
+        numbers = sampler.credit.draws(sampler.noise, 1, 1, logit_dim, 1)
         draws = num_draws * ceil(DRAWS[subjects.level] / max(numbers, 4))
         draws = min(draws, max(num_draws, LARGEST // subjects.logits.numel()))
         words = named | {"level": subjects.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}

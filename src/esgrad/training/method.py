@@ -122,7 +122,9 @@ class SampledMethod(Method):
         return self.space.costs(batch_size, self.estimator(num_samples).num_samples)
 
     def draws(self, task: Task, num_samples: int | None) -> float:
-        return self.credit.draws(self.noise, self.estimator(num_samples).num_samples, *self._shape(task))
+        positions, dimension = self._shape(task)
+        readings = dimension // task.logit_dim if self.space.TAKES_LOGITS else 1
+        return self.credit.draws(self.noise, self.estimator(num_samples).num_samples, positions, dimension, readings)
 
     def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
         return self.estimator(num_samples).gradient(at.fitness, at.point, variance, key)

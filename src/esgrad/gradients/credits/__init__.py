@@ -51,8 +51,8 @@ class Credit(Protocol):
     def tally(self, noise: Noise, fitness: Any, point: Tensor, variance: Tensor, key: Key, misses: bool) -> Tally:
         """An empty tally for 0/1 fitness; `misses`: whether weights of a miss other than 0 will be asked for."""
 
-    def draws(self, noise: Noise, num_samples: int, positions: int, dimension: int) -> float:
-        """Random numbers drawn for N samples of M positions with D coordinates."""
+    def draws(self, noise: Noise, num_samples: int, positions: int, dimension: int, readings: int) -> float:
+        """Random numbers drawn for N samples of M positions, each of D coordinates that are k readings."""
 
     def refuses(self, noise: Noise, facts: Facts) -> str | None:
         """Why samples of this noise cannot be credited so for a fitness of these facts, or None."""

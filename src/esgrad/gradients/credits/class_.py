@@ -123,9 +123,9 @@ class Tally(_Drawn):
 ask, tally = Asked, Tally
 
 
-def draws(noise: Noise, num_samples: int, positions: int, dimension: int) -> float:
-    """Random numbers drawn for N samples of M positions: one for each reading, of which there is at least one."""
-    return float(num_samples * positions)
+def draws(noise: Noise, num_samples: int, positions: int, dimension: int, readings: int) -> float:
+    """Random numbers drawn for N samples of M positions: one for each reading."""
+    return float(num_samples * positions * readings)
 
 
 def refuses(noise: Noise, facts: Facts) -> str | None:

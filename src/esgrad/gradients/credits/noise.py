@@ -179,8 +179,8 @@ class Tally(_Drawn):
 ask, tally = Asked, Tally
 
 
-def draws(noise: Noise, num_samples: int, positions: int, dimension: int) -> float:
-    """Random numbers drawn for N samples of M positions with D coordinates."""
+def draws(noise: Noise, num_samples: int, positions: int, dimension: int, readings: int) -> float:
+    """Random numbers drawn for N samples of M positions: those of D coordinates."""
     return noise.DRAWS_PER_SAMPLE * num_samples * positions * dimension
 
 

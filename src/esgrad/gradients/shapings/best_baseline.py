@@ -2,8 +2,8 @@
 
 b* = E[f|s|²]/E[|s|²], with s what a sample is credited with (Gaussian noise: q/σ), minimises tr Var of
 1/(σN) Σ (f_n − b) s_n (Weaver & Tao 2001; Greensmith, Bartlett & Baxter 2004); for 0/1 fitness and Gaussian noise it is
-p + tΔp/K. Here b₋ₙ = Σ_{m≠n} f_m|s_m|² / Σ_{m≠n} |s_m|², which does not know of sample n. At N = 2 this is
-leave_one_out.
+p + tΔp/K. Here b₋ₙ = Σ_{m≠n} f_m|s_m|² / Σ_{m≠n} |s_m|², which does not know of sample n; where the others' |s|² are
+all too small for the numbers at hand, their mean fitness. At N = 2 this is leave_one_out.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,13 @@ NEEDS_NONNEGATIVE = False
 
 def weights(fitness: Tensor, norms: Callable[[], Tensor]) -> Tensor:
     """Fitness [R, N, M] to weights [R, N, M]."""
-    squares = norms()
-    baseline = _of_others(fitness * squares) / _of_others(squares)
-    return (fitness - baseline) / fitness.shape[1]
+    import torch
+
+    squares, count = norms(), fitness.shape[1]
+    others = _of_others(squares)
+    known = others > 0
+    weighted = _of_others(fitness * squares) / torch.where(known, others, 1.0)
+    return (fitness - torch.where(known, weighted, _of_others(fitness) / (count - 1))) / count
 
 
 def _of_others(values: Tensor) -> Tensor:
