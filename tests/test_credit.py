@@ -189,6 +189,62 @@ def test_a_batch_credits_its_examples_by_what_its_mean_says() -> None:
     assert_mean(draws, exact[0] / 4)
 
 
+@pytest.mark.parametrize("noise", NOISES)
+def test_norms_are_those_of_each_sample_s_own_credit_over_all_its_readings(noise: str) -> None:
+    logits, t = torch.randn(3, 20, generator=torch.Generator().manual_seed(5)), torch.tensor([[0.25, 1.0, 9.0]])
+    fitness = PerExample(digit_sum, torch.tensor([[7, 3, 11]]))
+    asked = CLASS.ask(menu.load("noises", noise), 6, fitness, logits[None], t, Key([1], Role.NOISE, 0))
+    for sample in range(6):
+        alone = torch.zeros(1, 6, 3)
+        alone[0, sample] = 1.0
+        expected = asked.total(alone).square().sum(-1)  # |s/σ|², norms are so up to a factor of each position
+        ratio = asked.norms()[0, sample] / expected[0]
+        torch.testing.assert_close(ratio, torch.ones(3), rtol=1e-4, atol=0)
+    assert asked.norms()[0].std(0).min() > 0, "or all samples would be alike"
+
+
+def test_each_position_has_its_own_t_in_all_its_readings() -> None:
+    logits, t = torch.randn(2, 20, generator=torch.Generator().manual_seed(6)), torch.tensor([[0.25, 9.0]])
+    fitness = PerExample(digit_sum, torch.tensor([[7, 3]]))
+    asked = CLASS.ask(menu.load("noises", "gumbel"), 2, fitness, logits[None], t, Key([1], Role.NOISE, 0))
+    beta = (6 * t[0].double()).sqrt() / torch.pi
+    expected = (logits.double().view(2, 2, 10) / beta[:, None, None]).softmax(-1)
+    torch.testing.assert_close(asked.probability[0].view(2, 2, 10), expected, rtol=1e-6, atol=1e-12)
+
+
+def test_what_a_miss_of_several_readings_is_credited_with_is_what_an_enumeration_says() -> None:
+    """All hundred pairs of digits, one by one."""
+    logits, t, target = torch.randn(2, 10, generator=torch.Generator().manual_seed(7)).double(), 2.0, torch.tensor(7)
+    gumbel = menu.load("noises", "gumbel")
+    found = readings.moments(gumbel, CLASS, digit_sum, logits, target, t)
+    beta = sqrt(6 * t) / torch.pi
+    share = (logits / beta).softmax(-1)
+    each = (torch.eye(10, dtype=torch.float64) - share[:, None]) / beta  # [2, 10, 10]
+    pairs = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+    credit = torch.cat([each[0, pairs[:, 0]], each[1, pairs[:, 1]]], 1)  # [100, 20]
+    weight = share[0, pairs[:, 0]] * share[1, pairs[:, 1]]
+    hit = digit_sum.judge(pairs, target)
+    u = torch.randn(20, generator=torch.Generator().manual_seed(8)).double()
+    onto = (u * found.gradient).sum().square()
+    for form, of in ((found.hit, hit), (found.missed, ~hit)):
+        mean = weight[of] / weight[of].sum()
+        assert form.trace.item() == pytest.approx((mean * credit[of].square().sum(1)).sum().item(), rel=1e-9)
+        assert form.along(u, onto).item() == pytest.approx((mean * (credit[of] @ u).square()).sum().item(), rel=1e-9)
+    assert found.dimension == 18, "the credit of each reading sums to 0"
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("gap", [20.0, 60.0, 1000.0])
+@pytest.mark.parametrize("shaping", SHAPINGS)
+def test_the_most_confident_logits_have_a_finite_estimate(noise: str, shaping: str, gap: float) -> None:
+    """Credits are then too small to be squared in single precision."""
+    logits = torch.zeros(3, 10)
+    logits[:, 2] = gap
+    words = {"num_samples": 10, "noise_variance": 0.5, "seed": 0, "step": 1, "noise": noise, "credit": "class"}
+    found = es_gradient(logits, torch.tensor([2, 0, 5]), shaping=shaping, **words)
+    assert found.isfinite().all()
+
+
 # The same bits, and refusals
 
 

@@ -123,6 +123,41 @@ def row(frame: pd.DataFrame, method: str, target: str = "progress 0.90") -> pd.S
     return pd.Series(found)
 
 
+def with_copies(suite: Suite, of: str, **words: object) -> Suite:
+    """The suite with the runs and the noise of a method a second time, under other words."""
+    more = [
+        frame[frame["method"] == of].assign(**{key: value for key, value in words.items() if key in frame})
+        for frame in (suite.records, suite.noise_scale)
+    ]
+    both = [
+        pd.concat([frame, copy]).astype(frame.dtypes.to_dict())
+        for frame, copy in zip((suite.records, suite.noise_scale), more, strict=True)
+    ]
+    return replace(suite, records=both[0], noise_scale=both[1])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"experiment": "other", "relative_noise": 99.0, "method": "leave_one_out"},
+        {"blackbox": "cross_entropy", "relative_noise": 99.0, "method": "leave_one_out"},
+        {"schedule": "spread", "method": "leave_one_out_spread"},
+    ],
+)
+def test_other_experiments_black_boxes_and_rules_for_t_are_no_rungs(frame: pd.DataFrame, words: dict) -> None:
+    pd.testing.assert_frame_equal(ladder.table(with_copies(planted(), "leave_one_out", **words)), frame)
+
+
+def test_a_rung_stands_on_the_one_at_its_own_t() -> None:
+    """Leave-one-out at t = 4 is three times as slow as at t = 1; the lecture at t = 4 stands on that."""
+    suite = with_copies(planted(), "lecture", noise_variance=4.0, relative_noise=23.0)
+    suite = with_copies(suite, "leave_one_out", noise_variance=4.0, relative_noise=17.0)
+    found = ladder.table(suite)
+    lecture = found[(found["method"] == "lecture") & (found["target"] == "progress 0.90")].set_index("noise_variance")
+    assert lecture.loc[1.0, "predicted"] == pytest.approx(12 / 6)
+    assert lecture.loc[4.0, "predicted"] == pytest.approx(24 / 18)
+
+
 STANDS_ON = {
     "backprop": "",
     "log_smoothed": "backprop",

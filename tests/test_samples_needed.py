@@ -253,6 +253,30 @@ def test_fewer_dimensions_get_more_draws() -> None:
     assert draws == [200, 2, 2]
 
 
+BY_CLASS = [{"noise": "gumbel", "credit": "class", "shapings": ["success"]}]
+BY_NOISE = [{"noise": "independent", "credit": "noise", "shapings": ["raw"]}]
+
+
+@pytest.mark.parametrize(
+    ("estimators", "k", "draws"), [(BY_NOISE, 2, 500), (BY_NOISE, 10, 200), (BY_CLASS, 10, 500), (BY_CLASS, 1000, 500)]
+)
+def test_a_sample_of_few_random_numbers_gets_more_draws(estimators: list, k: int, draws: int) -> None:
+    found = measure([], k, **SPEC | {"budget": 1e4, "num_draws": 2, "estimators": estimators})
+    assert set(found["num_draws"]) == {draws}
+
+
+def test_a_batch_gets_an_eighth_of_an_example_s_draws(networks) -> None:
+    found = measure(networks[:1], 10, **SPEC | {"budget": 1e4, "num_draws": 2, "estimators": BY_CLASS})
+    assert found.groupby("level")["num_draws"].first().to_dict() == {"batch": 64, "example": 500}
+
+
+def test_a_tally_of_many_logits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples_needed, "LARGEST", 5 * SPEC["num_examples"] * 1000)
+    for most, draws in ((2, 5), (7, 7)):
+        found = measure([], 1000, **SPEC | {"budget": 1e4, "num_draws": most, "estimators": BY_CLASS})
+        assert set(found["num_draws"]) == {draws}
+
+
 def test_bad_input_is_refused_in_a_line(networks) -> None:
     with pytest.raises(ValueError, match=r"a wanted cosine is 1\.0: expected a number between 0 and 1"):
         measure([], 10, **SPEC | {"cosines": [0.5, 1.0]})
@@ -308,6 +332,21 @@ def test_a_law_without_error_predicts_the_exponent_that_is_found() -> None:
     finite = exponents._fit(rows[rows["example"] < 7])
     assert finite["predicted"] == pytest.approx(2, abs=0.05)
     assert finite["law"] == pytest.approx(12 / 7), "six slopes of 2 and one of 0"
+
+
+def test_each_k_has_a_budget_of_its_own() -> None:
+    """At K = 10 the pass ended at N = 562 with an example left; at K = 1,000 all were done, at N in the thousands."""
+    rows = pd.DataFrame(
+        {
+            "example": [0, 1, 0, 1],
+            "logit_dim": [10, 10, 1000, 1000],
+            "low": [75.0, 562, 7499, 10000],
+            "high": [100, inf, 10000, 13336],
+            "predicted": [90.0, 9000, 9000, 12000],
+            "shaping": "raw",
+        }
+    )
+    assert np.isinf(exponents._cells(rows)[1]).tolist() == [False, True, False, False]
 
 
 def test_a_law_that_is_wrong_predicts_another() -> None:
