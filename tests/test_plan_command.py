@@ -103,7 +103,7 @@ def test_several_arrays_in_a_file_are_refused(capsys, files):
     _one_line(said(capsys, "--logits", files / "many.npz", "--targets", files / "targets.npy"), "several arrays")
 
 
-KNOWN = ".*mirrored × centered_ranks, raw"
+KNOWN = ".*centered_ranks, raw with mirrored"
 PRICE = "--query-cost 1 --forward-cost 50"
 WRONG = {
     "no problem": ("", "one problem is needed.*none of them"),
@@ -129,11 +129,11 @@ WRONG = {
     "a shaping's name": ("--parameters 10 --shaping rawe", "Did you mean 'raw'"),
     "no law": (
         "--logit-dim 10 --noise orthogonal",
-        "no law is known for orthogonal × raw.*known: .*mirrored × centered_ranks, raw",
+        "no law is known for orthogonal × raw.*known: .*centered_ranks, raw with mirrored",
     ),
     "no law for a price": (
         f"--logit-dim 10 --noise quasi {PRICE}",
-        "no law is known for quasi.*mirrored × centered_ranks, raw",
+        "no law is known for quasi.*centered_ranks, raw with mirrored",
     ),
     "no law at the parameters": ("--parameters 9 --shaping maxrl", "mirrored × maxrl.*mirrored × centered_ranks"),
     "half a price": ("--logit-dim 10 --query-cost 1", "query_cost.*forward_cost.*both"),

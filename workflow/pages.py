@@ -4,6 +4,7 @@ The templates are Markdown with Jinja2's {{ … }} where a number or a table sta
 `make pages`.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,12 @@ def worst_t() -> str:
 def seeds(suite: str = "default", experiment: str = "headline") -> int:
     """Reported runs of a cell of an experiment."""
     return int(accuracies(suite, experiment)["num_seeds"].max())
+
+
+def given_rate(experiment: str) -> str:
+    """The one learning rate that an experiment's configuration gives all its methods."""
+    config = json.loads((REFERENCE / "default" / "suite.json").read_text(encoding="utf-8"))
+    return f"{config['experiments'][experiment]['learning_rates']:g}"
 
 
 def per_label(k: int) -> str:
@@ -260,12 +267,29 @@ def ladder_table(suite: str) -> str:
         [
             {"rung": f"`{row['method']}`", "stands on": f"`{row['stands_on']}`", "change": row["change"]}
             | {"arrived": f"{row['hits']} of {row['num_seeds']}"}
-            | {"steps over that rung's": md.ratio(row["ratio"], row["ratio_low"], row["ratio_high"])}
-            | {"predicted": f"{row['predicted']:.2f}" if np.isfinite(row["predicted"]) else ""}
-            | {"verdict": row["verdict"] if isinstance(row["verdict"], str) else ""}
+            | {"steps over that rung's": _over(row, "ratio")}
+            | {"predicted": _predicted(row, ""), "verdict": _said(row["verdict"])}
+            | {"steps over backprop's": _over(row, "ratio_to_backprop")}
+            | {"predicted over backprop": _predicted(row, "_to_backprop")}
+            | {"verdict over backprop": _said(row["verdict_to_backprop"])}
             for row in rungs.to_dict("records")
         ]
     )
+
+
+def _over(row: dict[str, Any], ratio: str) -> str:
+    low = "ratio_low" if ratio == "ratio" else f"{ratio}_low"
+    high = "ratio_high" if ratio == "ratio" else f"{ratio}_high"
+    return md.ratio(row[ratio], row[low], row[high])
+
+
+def _predicted(row: dict[str, Any], end: str) -> str:
+    ends = [row[f"predicted{end}{side}"] for side in ("", "_low", "_high")]
+    return md.interval(*ends) if np.isfinite(ends).all() else ""
+
+
+def _said(verdict: Any) -> str:
+    return verdict if isinstance(verdict, str) else ""
 
 
 def rules_table(suite: str) -> str:
@@ -283,15 +307,18 @@ def rules_table(suite: str) -> str:
 def slower_table() -> str:
     """How many times backprop's cost each method pays at its best N, to 90 % of backprop's progress."""
     frame = chosen(table("default", "slower_than_backprop"), target="progress 0.90")
-    frame = frame[frame["best"]]
     rows = []
-    for (method, box), part in frame.groupby(["method", "blackbox"], sort=False):
-        cells = {row["unit"]: _over_backprop(row) for row in part.to_dict("records")}
-        rows.append(
-            {"method": f"`{method}`", "black box": style.label(box)}
-            | {unit: cells.get(unit, "") for unit in ("steps", "queries", "forwards")}
-        )
-    return grid(rows)
+    for method in style.order(frame["method"]):
+        for box, part in chosen(frame, method=method).groupby("blackbox", sort=False):
+            cells = {str(unit): _best_over_backprop(each) for unit, each in part.groupby("unit")}
+            rows.append({"method": f"`{method}`", "black box": style.label(str(box))} | cells)
+    return grid([{key: row[key] for key in ("method", "black box", "steps", "queries", "forwards")} for row in rows])
+
+
+def _best_over_backprop(rows: pd.DataFrame) -> str:
+    """The ratio at the best N, or the least bound where at no N half of the runs arrived."""
+    best = rows[rows["best"]]
+    return _over_backprop(best.iloc[0].to_dict()) if len(best) else f"> {md.number(rows['ratio_low'].min())}"
 
 
 def _over_backprop(row: dict[str, Any]) -> str:

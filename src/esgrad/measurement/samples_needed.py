@@ -175,7 +175,7 @@ class _Batch:
         self.aims = {arm: self.law.aim(gradients) for arm, gradients in self.exact.items()}
 
     def aim(self, shaping: Shaping) -> Aim:
-        """Along Σ∇log p for MaxRL's weights, along Σ∇p for others."""
+        """Along Σ∇log p for weights that ascend log p (maxrl, success), along Σ∇p for others."""
         return self.aims[self._expects(shaping, shaping.FEWEST)[0]]
 
     def cosines(self, shaping: Shaping, estimates: Tensor) -> Tensor:

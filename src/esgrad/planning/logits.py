@@ -11,9 +11,11 @@ from torch import Tensor
 from esgrad.laws import Place
 from esgrad.planning.price import Price, Terms, cheapest, price
 from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, drawn, scan, with_laws
+from esgrad.suite.config import LECTURE
 
-COSINE, NOISE, CREDIT, SHAPING, VARIANCE = 0.5, "independent", "noise", "raw", 1.0
-"""Defaults; noise, credit and shaping are the lecture's."""
+COSINE, VARIANCE = 0.5, 1.0
+NOISE, CREDIT, SHAPING = (LECTURE[key] for key in ("noise", "credit", "shaping"))
+"""Defaults."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_COSINE = 0.9999
 """The laws' integrals have an error below 1e-6: 6 % of what this lacks of 1."""

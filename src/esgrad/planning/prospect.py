@@ -157,7 +157,7 @@ def known_laws() -> str:
     alike: dict[str, list[str]] = {}
     for samples, each in shapings.items():
         alike.setdefault(", ".join(each), []).append(samples)
-    return "; ".join(f"{' or '.join(samples)} × {each}" for each, samples in alike.items())
+    return "; ".join(f"{each} with {' or '.join(samples)}" for each, samples in alike.items())
 
 
 def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:

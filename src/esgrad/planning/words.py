@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from esgrad import menu
 from esgrad.planning.price import NEAR
 
 LAWS = {
@@ -9,6 +10,8 @@ LAWS = {
     "parameters": "cos² ~ Beta(n/2, (d − 1)/2) for n = N/2 mirrored pairs, exact where the fitness is linear",
 }
 
+EXACT = "exact (esgrad.laws): an estimate points along the exact gradient, or is 0 where no sample hits"
+"""Of samples credited with the class whose misses have no weight."""
 HALF = 0.5
 FORGIVES = "a whole training forgives almost any fixed t that is not small, its rate tuned"
 
@@ -23,7 +26,7 @@ def lines(answer: dict[str, Any]) -> list[str]:
         rows += _price(answer)
     if answer.get("num_samples_quantiles"):
         rows += _examples(answer)
-    rows += [("knows", LAWS[answer["space"]]), *_assumes(answer)]
+    rows += [("knows", _knows(answer)), *_assumes(answer)]
     return [f"{word:9}{text}" for word, text in rows]
 
 
@@ -32,6 +35,11 @@ def number(value: float | None) -> str:
     if value is None:
         return "more than 1e+18"
     return f"{value:,.0f}" if 999.5 <= abs(value) < 1e12 else f"{value:.3g}"
+
+
+def _knows(answer: dict[str, Any]) -> str:
+    silent = not menu.load("shapings", answer["shaping"]).WEIGHS_MISSES
+    return EXACT if answer["credit"] == "class" and silent else LAWS[answer["space"]]
 
 
 def _answer(answer: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ from esgrad.tasks.data import describe, num_train
 from esgrad.training.job import Job
 from esgrad.training.method import ExactMethod, Method
 
-LECTURE = {"space": "logits", "noise": "independent", "credit": "noise"}
+LECTURE = {"space": "logits", "noise": "independent", "credit": "noise", "shaping": "raw"}
+"""The lecture's method in words."""
+DEFAULTS = {key: word for key, word in LECTURE.items() if key != "shaping"}
 """What a method that samples has unless it says otherwise: the lecture's."""
 SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
 
@@ -156,13 +158,13 @@ def _variances(
 
 
 def _check_method(name: str, method: dict[str, Any], methods: dict[str, Any]) -> None:
-    other = [key for key in (*LECTURE, "shaping", "control") if key in method]
+    other = [key for key in (*LECTURE, "control") if key in method]
     if "exact" in method and other:
         raise ValueError(f"methods.{name} has both exact and {other[0]}; an exact gradient has no {other[0]}")
     if "exact" not in method and "shaping" not in method:
         raise ValueError(f"methods.{name} lacks shaping; a method has a shaping, or is exact alone")
     if "exact" not in method:
-        method.update(LECTURE | method)
+        method.update(DEFAULTS | method)
     resolved = Method.of({"space": "logits", **method})
     menu.path("optimizers", method["optimizer"])
     for blackbox in listed(method.get("blackbox", [])):
@@ -186,7 +188,7 @@ def _check_relative(name: str, method: dict[str, Any], methods: dict[str, Any]) 
     apart = {"relative", *(("control",) if "control" in method else ("schedule", "noise_variance"))}
     other = methods[relative]
     for key in sorted({*method, *other} - apart):
-        own, theirs = ({**LECTURE, "blackbox": "zero_one", **each}.get(key) for each in (method, other))
+        own, theirs = ({**DEFAULTS, "blackbox": "zero_one", **each}.get(key) for each in (method, other))
         if own != theirs:
             raise ValueError(
                 f"methods.{name} is {relative} but for its {' and '.join(sorted(apart - {'relative'}))}, and yet its "

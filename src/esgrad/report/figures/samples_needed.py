@@ -1,10 +1,10 @@
 """How large must N be, and how fast does that grow with K? N* against K, points measured, lines the law's.
 
 A column for each stage of a training, single examples above and mini-batches below; a colour for each shaping, full
-points for the smallest cosine that was wanted, hollow ones for the largest. Samples are credited with their noise. A
-shaping is named with the gradient that its estimates are to point along, as N* for the one says nothing of the
-other's. The law's line is the same median as
-the points', and goes on where these are censored.
+points for the smallest cosine that was wanted, hollow ones for the largest. Samples are credited with their noise,
+which is Gaussian, or with the class. A shaping is named with the gradient that its estimates are to point along, as N*
+for the one says nothing of the other's. The law's line is the median of what it says of the same examples, and goes on
+where the points are censored.
 """
 
 from typing import Any
@@ -14,26 +14,34 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from esgrad import menu
 from esgrad.report import style
 from esgrad.report.figures import _select
 from esgrad.report.tables import samples_needed
 from esgrad.suite.gathered import Suite
 
 TITLE = "How large must N be? Points are measured, lines are the law's"
-COLUMNS = [*samples_needed.COLUMNS, "dot"]
+COLUMNS = [*samples_needed.COLUMNS, "line", "dot"]
 VALUE = "dot"
 STAGES = {"level": "equal logits", "start": "at the start", "half": "half-way", "trained": "trained"}
 LEVELS = {"example": "per example", "batch": "per batch"}
-COLOURS = {"raw": style.colour("lecture")}  # of a shaping; the others' are those of the methods named like them
-AIMS = {"maxrl": "∇log p"}  # of others ∇p; of single examples these point the same way
 LOWEST = 0.5  # N that the axis begins at
-MARKERS = {"raw": "s", "leave_one_out": "D", "maxrl": "v"}
+LINES = {
+    ("independent", "noise", "raw"): "lecture",
+    ("independent", "noise", "leave_one_out"): "leave_one_out",
+    ("independent", "noise", "maxrl"): "maxrl",
+    ("gumbel", "class", "success"): "success_class",
+}
+"""What is drawn, by noise, credit and shaping, under the name of a method whose colour it has."""
+MARKERS = {"lecture": "s", "leave_one_out": "D", "maxrl": "v", "success_class": "o"}
 
 
 @style.styled
 def draw(suite: Suite) -> style.Drawing:
     """The figure, and a row per point drawn; `dot` is the estimate, or the bound where it is one."""
-    frame = chosen(_select.credited_with_gaussian_noise(samples_needed.table(suite)))
+    frame = samples_needed.table(suite)
+    names = [LINES.get(key) for key in zip(frame["noise"], frame["credit"], frame["shaping"], strict=True)]
+    frame = chosen(frame.assign(line=pd.Series(names, index=frame.index, dtype=object)).dropna(subset="line"))
     if frame.empty:
         return style.words(TITLE, "This configuration does not ask how large N must be (samples_needed).", COLUMNS)
     ends = frame["cosine"].isin([frame["cosine"].min(), frame["cosine"].max()])
@@ -67,17 +75,18 @@ def chosen(frame: pd.DataFrame) -> pd.DataFrame:
 def _panel(axes: Axes, here: pd.DataFrame, frame: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for shaping in (name for name in MARKERS if name in set(here["shaping"])):
-        colour = COLOURS.get(shaping) or style.colour(shaping)
+    for name in (name for name in MARKERS if name in set(here["line"])):
+        colour = style.colour(name)
         for cosine in sorted(here["cosine"].unique()):
-            line = here[(here["shaping"] == shaping) & (here["cosine"] == cosine)].sort_values("logit_dim")
+            line = here[(here["line"] == name) & (here["cosine"] == cosine)].sort_values("logit_dim")
             least = cosine == frame["cosine"].min()
             look: dict[str, Any] = {"color": colour, "linestyle": "-" if least else (0, (4, 2))}
             known = line[np.isfinite(line["law"])]
             axes.plot(known["logit_dim"], known["law"], **look, linewidth=1)
             face = {"markerfacecolor": colour if least else "white"}
-            label = f"{style.label(shaping)} to {AIMS.get(shaping, '∇p')}, {style.number(cosine)}"
-            dots: dict[str, Any] = {"color": colour, "marker": MARKERS[shaping], "linestyle": "", **face}
+            aim = menu.load("shapings", line["shaping"].iloc[0]).ASCENDS  # of one example ∇p and ∇log p point alike
+            label = f"{style.label(name)} to ∇{aim}, {style.number(cosine)}"
+            dots: dict[str, Any] = {"color": colour, "marker": MARKERS[name], "linestyle": "", **face}
             bound = np.isinf(line["estimate"])
             axes.plot(line["logit_dim"][~bound], line["dot"][~bound], **dots, label=label)
             axes.plot(line["logit_dim"][bound], line["dot"][bound], **dots, alpha=0.35)

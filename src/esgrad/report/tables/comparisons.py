@@ -34,10 +34,11 @@ from esgrad.report import markdown as md
 from esgrad.report.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets
 from esgrad.statistics import Interval, mean_interval, ratio_interval
 from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, sign_flip, smallest_detectable
+from esgrad.suite.config import LECTURE
 from esgrad.suite.gathered import Suite
 
 ACCURACY, STEPS = "test accuracy", "steps"
-REFERENCE = ("logits", "independent", "noise", "raw")
+REFERENCE = tuple(LECTURE.values())
 TARGETS = ("progress 0.90", "accuracy 0.90")
 FAMILY = ["experiment", "measure"]
 _COLUMNS = [

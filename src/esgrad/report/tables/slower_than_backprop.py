@@ -25,6 +25,7 @@ import pandas as pd
 from esgrad.report import markdown as md
 from esgrad.report.runs import TASK, experiments
 from esgrad.report.tables import targets
+from esgrad.suite import label_search
 from esgrad.suite.gathered import Suite
 
 CLAIM = 1000
@@ -59,7 +60,8 @@ _COUNTED = {"steps": "steps", "queries": "queries", "forwards": "forward passes"
 
 
 def table(suite: Suite) -> pd.DataFrame:
-    """One row for each ES method, num_samples, noise_variance, level of progress and unit, where pairs exist.
+    """One row for each method that asks the box, num_samples, noise_variance, level of progress and unit, where pairs
+    exist: evolution strategies, and label search beside them.
 
     From `headline`, else the first experiment with backprop runs. `num_pairs` are the seeds behind a ratio.
     """
@@ -77,7 +79,8 @@ def markdown(frame: pd.DataFrame) -> str:
         return f"{_QUOTATION}\nUnanswered: no evolution strategy ran beside backprop on the same task.\n"
     parts = [_QUOTATION]
     for task, rows in frame.groupby(TASK, sort=False):
-        parts += [_verdict(dict(zip(TASK, task, strict=True)), rows), *_sections(rows), _all_settings(rows)]
+        strategies = rows[rows["method"] != label_search.METHOD]
+        parts += [_verdict(dict(zip(TASK, task, strict=True)), strategies), *_sections(rows), _all_settings(rows)]
     return "\n".join(parts)
 
 
@@ -95,9 +98,9 @@ def _experiment(suite: Suite) -> str:
 
 
 def _spaces(suite: Suite) -> pd.DataFrame:
-    """The methods that draw noise, and where; exact arms name no noise."""
-    noisy = suite.records["noise"].fillna("") != ""
-    return suite.records.loc[noisy, ["method", "space"]].drop_duplicates("method")
+    """The methods that ask the box, and where their noise is; exact arms name no noise."""
+    asks = (suite.records["noise"].fillna("") != "") | (suite.records["method"] == label_search.METHOD)
+    return suite.records.loc[asks, ["method", "space"]].drop_duplicates("method")
 
 
 def _cheapest(frame: pd.DataFrame, per: list[str]) -> pd.DataFrame:
@@ -220,6 +223,8 @@ def _times(row: Any) -> str:
 
 
 def _setting(row: Any) -> str:
+    if pd.isna(row["num_samples"]):
+        return f"{row['method']} on {row['blackbox']}"
     size, variance = md.text(row["num_samples"]), md.text(row["noise_variance"])
     return f"{row['method']} on {row['blackbox']} (N = {size}, t = {variance})"
 
