@@ -15,6 +15,7 @@ from esgrad.gradients.quadrature import log_probability_and_gradient
 from esgrad.laws import (
     baseline_variance,
     gradient_variance,
+    level_place,
     mean_cosine,
     samples_needed,
     squared_cosine,
@@ -40,7 +41,21 @@ from tests.drawing import (
     scattered,
 )
 
+SUCCESS = menu.load("shapings", "success")
 RAW, LEAVE_ONE_OUT, MAXRL = (menu.load("shapings", name) for name in ("raw", "leave_one_out", "maxrl"))
+
+
+@pytest.mark.parametrize("num_logits", [2, 10, 1000])
+@pytest.mark.parametrize("noise", ["gumbel", "independent"])
+def test_an_estimate_that_does_not_scatter_points_exactly_where_it_is_heard(noise: str, num_logits: int) -> None:
+    """Success weights credited with the class: the gradient itself with probability 1 − (1 − 1/K)^N, else 0."""
+    level = level_place(menu.load("noises", noise), menu.load("credits", "class"), num_logits, 1.0)
+    for num_samples in (1, 7, 700):
+        heard = 1 - (1 - 1 / num_logits) ** num_samples
+        assert mean_cosine(SUCCESS, level, num_samples).item() == pytest.approx(heard, rel=1e-11)
+    needed = math.log(0.5) / math.log1p(-1 / num_logits)
+    assert samples_needed(SUCCESS, level, 0.5, of_mean=True).item() == pytest.approx(needed, rel=1e-8)
+
 
 # The hits
 

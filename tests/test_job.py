@@ -68,5 +68,13 @@ def test_draws_are_samples_times_coordinates_times_steps_times_seeds(changes: di
     assert job(**changes, max_steps=7, num_seeds=3).draws(10) == 10 * numbers * 7 * 3
 
 
+@pytest.mark.parametrize(
+    ("changes", "readings"),
+    [({}, 32), ({"logit_dim": 30}, 32), (STRINGS, 64), ({"space": "batch", "batch_size": 16}, 16)],
+)
+def test_a_sample_credited_with_its_class_draws_one_number_a_reading(changes: dict, readings: int) -> None:
+    assert job(noise="gumbel", credit="class", **changes).draws(4) == 4 * readings * 60 * 2
+
+
 def test_an_exact_gradient_draws_nothing() -> None:
     assert job(exact="smoothed", **EXACT).draws(None) == 0

@@ -250,7 +250,7 @@ def test_where_no_gradient_is_left_the_answer_says_so():
         with pytest.raises(ValueError, match=r"no N up to .*: less confident logits would do$"):
             esgrad.plan(logits=logits, targets=targets, **asked)
     costs = {"query_cost": 1, "forward_cost": 1, "noise": "independent"}  # Gumbel noise, of heavier tails, still does
-    with pytest.raises(ValueError, match=r"no example moves at noise_variance 1, .*less confident logits would$"):
+    with pytest.raises(ValueError, match=r"no example moves at noise_variance 1, .*less confident logits would do$"):
         esgrad.plan(logits=logits, targets=targets, **costs)
     assert esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=1000)["noise_variance"] == 1000
 

@@ -4,11 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from esgrad import menu
+from esgrad.suite import gathered
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +44,25 @@ def test_a_number_that_is_not_the_tables_is_told(tmp_path):
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert said.returncode == 1
     assert "README.md and results/reference/ disagree: run `make pages`" in said.stderr
+
+
+PICTURES = sorted(
+    {name for page in PAGES.values() for name in re.findall(r"\(results/reference/default/figures/(\w+)\.png\)", page)}
+)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return gathered.load(ROOT / "results" / "reference" / "default", current=False)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_shows_the_committed_records(name, reference):
+    """What it was drawn from lies beside it, and is what would be drawn today: else `make reference_figures`."""
+    _, frame = menu.load("figures", name).draw(reference)
+    drawn = pd.read_csv(StringIO(frame.to_csv(index=False)))
+    kept = pd.read_csv(ROOT / "results" / "reference" / "default" / "figures" / f"{name}.csv")
+    pd.testing.assert_frame_equal(drawn, kept, rtol=1e-6)
 
 
 @pytest.mark.parametrize("menu_name", ["spaces", "noises", "credits", "shapings"])

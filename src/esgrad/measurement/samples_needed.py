@@ -51,12 +51,11 @@ from esgrad.measurement.sampler import Sampler
 from esgrad.measurement.specifications import SAMPLED
 
 DRAWS = {"example": 1000, "batch": 125}
-"""D is `num_draws` times this over the random numbers of a sample, of which no fewer than 4 count; at least num_draws.
+"""D is `num_draws` times this over the random numbers of a sample, of which no fewer than 10 count; at least num_draws.
 Credited with the noise a sample is K numbers, and the cosine of an example scatters as 1/√K from draw to draw, that of
 a batch no less than some .1 whatever K (measured at a network's start). Credited with the class it is one number, and
-the cosine of an example leaps from 0 to 1 at its first hit, whatever K: what lies between 0 and 1 has a standard
-deviation of no more than 1/√4. A tally of E examples is D·E·K numbers, no more
-than LARGEST."""
+the cosine of an example leaps from 0 to 1 at its first hit, whatever K, so that a hundred draws are known to .05. A
+tally of E examples is D·E·K numbers, no more than LARGEST."""
 LARGEST = 2**26
 BATCHES = 4  # of a network, or as many as it has examples for: one that is censored does not silence the others
 CONFIRMED = 3  # points of the grid in a row above the largest wanted cosine that end a pass
@@ -100,7 +99,7 @@ def measure(
 
     for sampler, (named, subjects) in [(each, one) for each in samplers for one in asked(each)]:
         numbers = sampler.credit.draws(sampler.noise, 1, 1, logit_dim, 1)
-        draws = num_draws * ceil(DRAWS[subjects.level] / max(numbers, 4))
+        draws = num_draws * ceil(DRAWS[subjects.level] / max(numbers, 10))
         draws = min(draws, max(num_draws, LARGEST // subjects.logits.numel()))
         words = named | {"level": subjects.level, "logit_dim": logit_dim, "noise_variance": t, "num_draws": draws}
         words |= {"space": "logits", "noise": menu.name(sampler.noise), "credit": menu.name(sampler.credit)}
