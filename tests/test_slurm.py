@@ -11,6 +11,8 @@ from esgrad.suite import config as configuration
 from tests import slurm_node
 from tests.workflow import ROOT, SMOKE, Checkout
 
+SMOKE_JOBS = sum(map(configuration.runnable, configuration.jobs(configuration.read(ROOT / "config" / "smoke.yaml"))))
+
 pytestmark = pytest.mark.workflow
 needs_slurm = pytest.mark.skipif(slurm_node.lacking() != "", reason=slurm_node.lacking())
 # What profiles/slurm offers in comments: a cluster without an accounting database; a partition and a GPU for training.
@@ -39,7 +41,7 @@ def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
     _, _, jobs = submitted
     ran = sorted(re.match(r"rule_(\w+?)(?:_wildcards_|$)", job["Comment"])[1] for job in jobs)
     others = ["tables", "timings", *2 * ["data", "gradient_quality", "samples_needed"]]  # two sets of digits, two K
-    assert ran == sorted(["train"] * 6 + ["figure"] * len(menu.names("figures")) + others)
+    assert ran == sorted(["train"] * SMOKE_JOBS + ["figure"] * len(menu.names("figures")) + others)
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
 
 
@@ -48,8 +50,8 @@ def test_every_job_but_the_smallest_ran_in_slurm_and_once(submitted):
 def test_nothing_was_done_outside_slurm_but_what_only_writes_a_description(submitted):
     made, said, _ = submitted
     assert set(re.findall(r"^localrule (\w+):", said, re.MULTILINE)) == {"suite_description", "suite"}
-    assert len(re.findall(r"has been submitted with SLURM jobid \d+ .*/rule_train/", said)) == 6
-    assert len(list((made.folder / "results/smoke/runs").rglob("records.parquet"))) == 6
+    assert len(re.findall(r"has been submitted with SLURM jobid \d+ .*/rule_train/", said)) == SMOKE_JOBS
+    assert len(list((made.folder / "results/smoke/runs").rglob("records.parquet"))) == SMOKE_JOBS
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from esgrad.tasks.data import Data, Description
 from esgrad.tasks.datasets._archives import check_digest, download
@@ -34,7 +35,8 @@ def decode(data_root: Path) -> Data:
         download(CIFAR10, data_root, [archive])
     check_digest(archive, CIFAR10.tgz_md5)
     with TemporaryDirectory() as elsewhere, tarfile.open(archive) as packed:
-        packed.extractall(elsewhere, filter="data")
+        safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.3 has none
+        packed.extractall(elsewhere, **safe)  # of this very archive, by its digest
         return _read(Path(elsewhere))
 
 
