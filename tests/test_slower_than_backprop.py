@@ -138,6 +138,17 @@ def test_the_verdict_follows_the_records(small):
     assert "**supported**" not in text(1000)
 
 
+def test_label_search_alone_answers_nothing_and_changes_no_verdict(small):
+    frame = slower_than_backprop.table(small)
+    searched = frame.assign(method="label_search", space="", num_samples=pd.NA, noise_variance=np.nan)
+    assert "Unanswered" in slower_than_backprop.markdown(searched)
+    alone, both = (slower_than_backprop.markdown(rows) for rows in (frame, pd.concat([searched, frame])))
+    verdicts = [line for line in alone.splitlines() if line.startswith("- Noise at the")]
+    assert verdicts
+    assert [line for line in both.splitlines() if line.startswith("- Noise at the")] == verdicts
+    assert "label_search on " in both
+
+
 def test_the_verdict_is_a_list_of_one_word_for_each_space_and_unit(small):
     frame = slower_than_backprop.table(small)
     text = slower_than_backprop.markdown(frame)

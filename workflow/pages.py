@@ -71,8 +71,7 @@ def interval(row: pd.Series) -> str:
 
 
 def two(value: float) -> str:
-    """Two digits, 1 at least: N is known to a cell of a grid of eight a decade."""
-    value = max(value, 1.0)
+    """Two digits: N is known to a cell of a grid of eight a decade."""
     return f"{float(f'{value:.2g}'):,.0f}" if np.isfinite(value) else "∞"
 
 
@@ -278,9 +277,7 @@ def ladder_table(suite: str) -> str:
 
 
 def _over(row: dict[str, Any], ratio: str) -> str:
-    low = "ratio_low" if ratio == "ratio" else f"{ratio}_low"
-    high = "ratio_high" if ratio == "ratio" else f"{ratio}_high"
-    return md.ratio(row[ratio], row[low], row[high])
+    return md.ratio(row[ratio], row[f"{ratio}_low"], row[f"{ratio}_high"])
 
 
 def _predicted(row: dict[str, Any], end: str) -> str:

@@ -80,11 +80,11 @@ class LogitsPlan:
         tried = _of_one_objective(asked.noise, _or(asked.credit, CREDIT), asked.shaping)
         given = {"noise": asked.noise, "shaping": asked.shaping, "noise_variance": asked.variance}
         given |= {"batch_size": terms.batch_size, "num_samples": _or(asked.cosine, asked.num_samples)}
-        asked = asked._replace(variance=_or(asked.variance, VARIANCE))
-        made = (self._option(terms, of, asked) for of in tried)
+        t = _or(asked.variance, VARIANCE)
+        made = (self._option(terms, of, t, asked) for of in tried)
         options = [option for option in made if option is not None]
         if not options:
-            raise ValueError(self._no_price(tried, asked))
+            raise ValueError(self._no_price(tried, t, asked))
         best = min(options, key=lambda option: option.price.price)
         answer = self._bought(best.prospect, best.variance, best.price.num_samples)
         rho = answer["relative_variance"]
@@ -178,8 +178,8 @@ class LogitsPlan:
             f" {variance:g}: {would_do} would do"
         )
 
-    def _no_price(self, tried: list[Prospect], asked: Asked) -> str:
-        words, n, t = ", ".join(map(str, tried)), asked.num_samples, asked.variance or VARIANCE
+    def _no_price(self, tried: list[Prospect], t: float, asked: Asked) -> str:
+        words, n = ", ".join(map(str, tried)), asked.num_samples
         reasons = [of.refuses(n, self.num_logits) for of in tried] if n is not None else [None]
         if reasons[0] and all(reasons):
             return f"num_samples {n} has no price with {words}: {reasons[0]}"
@@ -187,9 +187,8 @@ class LogitsPlan:
             return self._out_of_reach(tried[0], t, asked.cosine)
         return f"no example moves at noise_variance {t:g}, so {words} has no price: less confident logits would do"
 
-    def _option(self, terms: Terms, of: Prospect, asked: Asked) -> Option | None:
+    def _option(self, terms: Terms, of: Prospect, variance: float, asked: Asked) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
-        variance = asked.variance or VARIANCE
         place = self._place(of, variance)
         if asked.cosine is None and asked.num_samples is None:
             found, flat = cheapest(

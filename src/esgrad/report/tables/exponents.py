@@ -22,9 +22,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from esgrad import menu
 from esgrad.report import markdown as md
-from esgrad.report.tables.samples_needed import KEY, cells, needs, reached
+from esgrad.report.tables.samples_needed import KEY, cells, fewest, needs, reached
 from esgrad.statistics.regression import exponent
 from esgrad.suite.gathered import Suite
 
@@ -95,11 +94,10 @@ def _fit(needed: pd.DataFrame) -> dict[str, Any]:
 
 def _cells(needed: pd.DataFrame) -> NDArray:
     """The law's N* in the cells of what was measured, K by K, as each had a budget of its own: low and high, [2, n]."""
-    least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
     found = np.empty((2, len(needed)))
     for _, at in needed.reset_index(drop=True).groupby("logit_dim"):
         low, high, law = (at[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
-        found[:, at.index] = cells(law, least, reached(low, high))
+        found[:, at.index] = cells(law, fewest(needed), reached(low, high))
     return found
 
 

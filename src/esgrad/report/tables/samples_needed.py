@@ -42,7 +42,7 @@ def table(suite: Suite) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, needed in needs(suite.samples_needed).groupby(KEY, dropna=False, sort=False):
         low, high, law = (needed[word].to_numpy(dtype=float) for word in ("low", "high", "predicted"))
-        least = menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST
+        least = fewest(needed)
         asked = np.maximum(whole(law), least)
         rows.append(
             dict(zip(KEY, key, strict=True))
@@ -75,6 +75,11 @@ def cells(law: NDArray, least: int = 1, most: float = np.inf) -> tuple[NDArray, 
     """The brackets (low, high] [n] that curves without noise would have had, of the law's N* [n]."""
     low, high = np.array([brackets.cell(needed, least, most) for needed in whole(law)]).T
     return low, high
+
+
+def fewest(needed: pd.DataFrame) -> int:
+    """The fewest samples of the shaping that these rows have."""
+    return int(menu.load("shapings", str(needed["shaping"].iloc[0])).FEWEST)
 
 
 def whole(law: NDArray) -> NDArray:

@@ -75,12 +75,13 @@ def table(suite: Suite) -> pd.DataFrame:
 
 def markdown(frame: pd.DataFrame) -> str:
     """The quotation, the verdicts, a sentence for each method at its best, and a table of all settings."""
-    if frame.empty:
+    if not (frame["method"] != label_search.METHOD).any():
         return f"{_QUOTATION}\nUnanswered: no evolution strategy ran beside backprop on the same task.\n"
     parts = [_QUOTATION]
     for task, rows in frame.groupby(TASK, sort=False):
         strategies = rows[rows["method"] != label_search.METHOD]
-        parts += [_verdict(dict(zip(TASK, task, strict=True)), strategies), *_sections(rows), _all_settings(rows)]
+        if len(strategies):
+            parts += [_verdict(dict(zip(TASK, task, strict=True)), strategies), *_sections(rows), _all_settings(rows)]
     return "\n".join(parts)
 
 
