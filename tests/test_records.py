@@ -61,7 +61,7 @@ def test_a_record_is_read_as_it_was_written(table: pd.DataFrame, tmp_path: Path)
 def test_a_record_tells_the_words_and_sources_of_its_job(table: pd.DataFrame, job: Job) -> None:
     for column in ("experiment", "method", "space", "noise", "shaping", "optimizer", "logit_dim", "batch_size"):
         assert (table[column] == getattr(job, column)).all(), column
-    assert set(table["source_digest"]) == {sources.digest(tuple(sources.of_job(job)))}
+    assert set(table["source_digest"]) == {sources.digest_of_job(job)}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
@@ -130,5 +130,5 @@ def test_kept_cells_have_a_folder_for_each_settings_and_sources(
     assert here.parent == tmp_path
     assert here == records.kept_cells(job, tmp_path)
     assert here != records.kept_cells(replace(job, max_steps=job.max_steps + 1), tmp_path)
-    monkeypatch.setattr(sources, "digest", lambda paths: "0" * 16)
+    monkeypatch.setattr(sources, "digest_of_job", lambda job: "0" * 16)
     assert here != records.kept_cells(job, tmp_path)

@@ -150,7 +150,7 @@ def test_a_compiled_twin_is_no_source_but_what_it_imports_elsewhere_is(
 
 
 def test_jobs_that_differ_in_a_file_differ_in_their_digest() -> None:
-    digests = {method: sources.digest(tuple(sources.of_job(job(method)))) for method in METHODS}
+    digests = {method: sources.digest_of_job(job(method)) for method in METHODS}
     assert len(set(digests.values())) == len(METHODS)
-    again = sources.digest(tuple(sources.of_job(job("lecture", max_steps=99))))
+    again = sources.digest_of_job(job("lecture", max_steps=99))
     assert again == digests["lecture"]  # a setting is no source

@@ -38,6 +38,7 @@ rule tables:
         ],
     log:
         f"{RESULTS}/logs/tables.log",
+    priority: 1  # it takes as long as six figures: started last, it would keep one core waiting for the other
     params:
         folder=lambda wildcards, input: os.path.dirname(input.suite),
         code=meaning(

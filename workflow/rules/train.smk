@@ -15,7 +15,7 @@ rule train:
     params:
         device=config["device"],
         job=lambda wildcards: JOBS[wildcards.job].json(),
-        code=lambda wildcards: sources.digest(sources.of_job(JOBS[wildcards.job])),
+        code=lambda wildcards: sources.digest_of_job(JOBS[wildcards.job]),
         out=lambda wildcards, output: os.path.dirname(output.records),
     shell:
         "esgrad job {params.job:q} --data {input.data:q} --device {params.device} --out {params.out:q}"

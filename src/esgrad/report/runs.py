@@ -1,6 +1,7 @@
 """From records to runs: a suite's cells, the backprop runs a cell is measured by, arrivals at a target."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -58,9 +59,14 @@ def backprop(suite: Suite, cell: dict[str, Any]) -> pd.DataFrame:
     The cell's own experiment comes first, then the others in the configuration's order, if their `hidden_size` is the
     same: another width is another network. Their runs may be longer or shorter than the cell's.
     """
+    return _backprop(suite, cell["experiment"], *(cell[column] for column in TASK))
+
+
+@lru_cache
+def _backprop(suite: Suite, own: str, *task: Any) -> pd.DataFrame:
     rows = suite.backprop
-    rows = rows[(rows[TASK] == [cell[column] for column in TASK]).all(axis=1)]
-    held, own = set(rows["experiment"].unique()), cell["experiment"]
+    rows = rows[(rows[TASK] == list(task)).all(axis=1)]
+    held = set(rows["experiment"].unique())
     alike = [e for e in experiments(suite) if _hidden_size(suite, e) == _hidden_size(suite, own)]
     source = next((e for e in [own, *alike] if e in held), None)
     return rows[rows["experiment"] == source].sort_values(["seed", "step"], ignore_index=True)

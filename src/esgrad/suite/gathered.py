@@ -12,7 +12,7 @@ from esgrad.measurement import columns
 from esgrad.measurement import specifications as measurements
 from esgrad.suite import config as configuration
 from esgrad.suite import label_search, records
-from esgrad.training.job import FIRST_TUNING_SEED
+from esgrad.training.job import FIRST_TUNING_SEED, Job
 
 CELL = [
     "experiment",
@@ -28,7 +28,7 @@ CELL = [
 """The columns that tell one cell from another; group by them with `dropna=False`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity, so that what is read from one can be kept
 class Suite:
     """What tables and figures are made from; the columns are those of `esgrad.suite.records`.
 
@@ -75,9 +75,7 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
     for job in filter(configuration.runnable, jobs):
         home = folder / "runs" / job.path
         for part, tables in parts.items():
-            whole = home / f"{part}.parquet"
-            kept = records.kept_cells(job, home).glob(f"*/{part}.parquet")
-            for path in sorted(kept) if partial and not whole.is_file() else [whole]:
+            for path in _lying(job, home, part, partial):
                 tables.append(records.read_whole(path, list(records.COLUMNS)))
                 if current:
                     records.check_sources(tables[-1], job, path)
@@ -99,6 +97,14 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
             columns.NOISE_SCALE_COLUMNS,
         ),
     )
+
+
+def _lying(job: Job, home: Path, part: str, partial: bool) -> list[Path]:
+    """The files that hold a part of a job's records: one, or, where the job is not whole, one for each finished N."""
+    whole = home / f"{part}.parquet"
+    if whole.is_file() or not partial:
+        return [whole]
+    return sorted(records.kept_cells(job, home).glob(f"*/{part}.parquet"))
 
 
 def _with_label_search(trained: pd.DataFrame) -> pd.DataFrame:

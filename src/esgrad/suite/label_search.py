@@ -26,8 +26,7 @@ def runs(records: pd.DataFrame) -> pd.DataFrame:
     backprop = records[records["method"] == "backprop"]
     asked = records.loc[records["blackbox"] == BLACKBOX, TASK].drop_duplicates()
     found = backprop.merge(asked, on=TASK).astype(records.dtypes.to_dict())
-    labels = [
-        min(examples, num_train(describe(dataset))) * queries_per_label(logit_dim)
-        for examples, dataset, logit_dim in zip(found["examples"], found["dataset"], found["logit_dim"], strict=True)
-    ]
-    return found.assign(method=METHOD, blackbox=BLACKBOX, queries=labels).astype(records.dtypes.to_dict())
+    labels = {dataset: num_train(describe(dataset)) for dataset in found["dataset"].unique()}
+    asked_once = found["examples"].clip(upper=found["dataset"].map(labels))
+    queries = asked_once * queries_per_label(found["logit_dim"])
+    return found.assign(method=METHOD, blackbox=BLACKBOX, queries=queries).astype(records.dtypes.to_dict())

@@ -54,7 +54,7 @@ over the batch)."""
 def frame(job: Job, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The rows of a job as a table with every column, the job's own words filled in."""
     words = {column: _word(getattr(job, column)) for column in COLUMNS if hasattr(job, column)}
-    digest = sources.digest(tuple(sources.of_job(job)))
+    digest = sources.digest_of_job(job)
     table = pd.DataFrame([{**words, **row, "source_digest": digest} for row in rows], columns=list(COLUMNS))
     return table.astype(COLUMNS)
 
@@ -92,7 +92,7 @@ def read_whole(path: str | Path, columns: list[str]) -> pd.DataFrame:
 
 def check_sources(table: pd.DataFrame, job: Job, path: str | Path) -> None:
     """ValueError if a record was made by other sources than these."""
-    here = sources.digest(tuple(sources.of_job(job)))
+    here = sources.digest_of_job(job)
     if other := sorted(set(table["source_digest"]) - {here}):
         raise ValueError(
             f"{path} was made by other sources (digest {other[0]}, these have {here}): delete it and run again"
@@ -101,7 +101,7 @@ def check_sources(table: pd.DataFrame, job: Job, path: str | Path) -> None:
 
 def kept_cells(job: Job, out: Path) -> Path:
     """The folder of a job's finished cells until all are: its name tells the job's settings and sources."""
-    identity = job.json() + sources.digest(tuple(sources.of_job(job)))
+    identity = job.json() + sources.digest_of_job(job)
     return out / f"cells-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 

@@ -24,12 +24,19 @@ COMPILED = "kernels/compiled"  # the folder of the twins, below the package
 MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u"...", a comment
 
 
-def of_job(job: Job) -> list[Path]:
+@cache
+def of_job(job: Job) -> tuple[Path, ...]:
     """The source files that decide what a job's records say, sorted."""
     words = asdict(job) | {"dataset": job.dataset.split("-")[0]}
     menus = MENUS | {"dataset": "datasets", "model": "models", "blackbox": "blackboxes", "optimizer": "optimizers"}
     chosen = [menu.path(menus[key], words[key]) for key in menus if words[key]]
-    return closure([*TRAINING, *chosen])
+    return tuple(closure([*TRAINING, *chosen]))
+
+
+@cache
+def digest_of_job(job: Job) -> str:
+    """The digest of a job's sources, which its records carry."""
+    return digest(of_job(job))
 
 
 def closure(starts: Iterable[str | Path]) -> list[Path]:
