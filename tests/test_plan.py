@@ -13,10 +13,12 @@ import esgrad
 from esgrad import laws as theory
 from esgrad.planning import price, prospect
 from esgrad.planning import words as plan_words
+from esgrad.planning.box import Box, drawn
 
-PROSPECTS = prospect.with_laws()
+TEN_LOGITS = Box.of("zero_one", 1, 10)
+PROSPECTS = prospect.with_laws(TEN_LOGITS)
 EACH_PROSPECT = pytest.mark.parametrize("of", PROSPECTS, ids=str)
-LECTURE = prospect.Prospect.of("independent", "noise", "raw")
+LECTURE = prospect.Prospect.of("independent", "noise", "raw", TEN_LOGITS)
 REFERENCE = Path(__file__).parents[1] / "results/reference/default/tables"
 HUMAN_PARAMETERS = 3_274_634  # of the network of arXiv 1712.06564
 
@@ -72,10 +74,10 @@ def test_n_is_whole_allowed_and_the_smallest_that_does(of, cosine):
         found = esgrad.plan(**problem, **asked, cosine=cosine)
         count = found["num_samples"]
         assert isinstance(count, int)
-        assert of.refuses(count, 10) is None
+        assert of.refuses(count) is None
         assert esgrad.plan(**problem, **asked, num_samples=count)["cosine"] == found["cosine"] >= cosine
         fewer = count - (2 if of.noise.PAIRS else 1)
-        if fewer >= of.allowed(1, 10):
+        if fewer >= of.allowed(1):
             assert esgrad.plan(**problem, **asked, num_samples=fewer)["cosine"] < cosine
 
 
@@ -410,7 +412,7 @@ def test_of_many_examples_a_thousand_stand_for_all_and_are_said_to():
     )
     each = LECTURE.cosine_each(LECTURE.place(logits[:4000], classes[:4000], 1.0), 30)
     assert abs(found["cosine"] - float(each.mean())) < 5 * float(each.std()) * (1 / 1000 + 1 / 4000) ** 0.5
-    assert len(prospect.drawn(5, 1000)) == 5
+    assert len(drawn(5, 1000)) == 5
 
 
 @EACH_PROSPECT

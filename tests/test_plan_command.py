@@ -86,7 +86,7 @@ WRONG_FILES = {
     "NaN": ("holed", "targets", "example 2"),
     "one dimension": ("flat", "targets", r"\[B, K\]"),
     "one class": ("one", "short", r"\[B\] = \[6\]"),
-    "labels too high": ("logits", "high", "K − 1 = 3, but one is 4"),
+    "labels too high": ("logits", "high", "targets of zero_one lie from 0 to 3, but one is 4"),
     "too few labels": ("logits", "short", r"\[B\] = \[6\]"),
     "labels beyond 2⁶³": ("logits", "huge", "one is 9223372036854775813"),
     "labels that are not whole": ("logits", "real", "whole numbers"),
@@ -157,6 +157,30 @@ WRONG = {
     "beyond all N": ("--logit-dim 1000000000 --cosine .999", "no N up to 1e.18.*less than 0.* would do"),
     "a cosine next to 1": ("--logit-dim 10 --cosine 0.999999999", "cosine 0.999999999 is nearer to 1.*0.9999 would do"),
     "a price at a cosine next to 1": (f"--logit-dim 10 --cosine .99999 {PRICE}", "cosine 0.99999 is nearer to 1"),
+    "a black box that sees more": (
+        "--logit-dim 10 --blackbox cross_entropy",
+        "cross_entropy sees more than classes.*digit_sum or zero_one would do",
+    ),
+    "a black box's name": ("--logit-dim 10 --blackbox zero_on", "Did you mean 'zero_one'"),
+    "readings of a label": ("--logit-dim 10 --readings 2", "zero_one finds 1 of 20 logits where readings = 2"),
+    "no readings": ("--logit-dim 10 --readings 0", "readings is a whole number from 1 to 5, not 0"),
+    "other readings": (
+        "--logit-dim 7 --readings 2 --blackbox digit_sum",
+        "readings of 10 logits each: 14 do not divide",
+    ),
+    "readings of logits": (
+        "--logits {logits} --targets {targets} --readings 2",
+        "readings 2 came with logits, whose shape tells",
+    ),
+    "logits of no readings": (
+        "--logits {logits} --targets {targets} --blackbox digit_sum",
+        "readings of 10 logits each: 4 do not divide",
+    ),
+    "a black box at the parameters": ("--parameters 10 --blackbox zero_one", "at the parameters the fitness is taken"),
+    "mirrored readings": (
+        "--logit-dim 10 --readings 2 --blackbox digit_sum --noise mirrored",
+        "no law is known for mirrored × raw.*known: .*z_score with independent or gumbel",
+    ),
     "half a class": ("--logit-dim 10.5", "--logit-dim: expected a whole number, not '10.5': 10 would do"),
     "no number of classes": ("--logit-dim x", "--logit-dim: expected a whole number, not 'x': 10 would do"),
     "N as a float": ("--logit-dim 9 --num-samples 1e3", "--num-samples: .* whole number, not '1e3': 1000 would do"),
@@ -168,7 +192,9 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "pattern"), WRONG.values(), ids=WRONG)
 def test_a_wrong_question_is_answered_in_one_line_with_exit_code_2(capsys, files, arguments, pattern):
-    _one_line(said(capsys, *arguments.format(targets=files / "targets.npy").split()), pattern)
+    _one_line(
+        said(capsys, *arguments.format(targets=files / "targets.npy", logits=files / "logits.npy").split()), pattern
+    )
 
 
 def _one_line(answer, pattern):

@@ -28,7 +28,7 @@ KEYS = {
     "accuracy": CELL,
     "comparisons": [*CELL, "measure"],
     "learning_rates": [*CELL, "learning_rate"],
-    "how_many_samples": ["space", "noise", "credit", "shaping", "logit_dim", "num_samples"],
+    "how_many_samples": ["space", "noise", "credit", "shaping", "blackbox", "readings", "logit_dim", "num_samples"],
     "gradient_quality": [
         *("stage", "level", "batch_size", "logit_dim", "num_samples", "noise_variance"),
         *("space", "noise", "credit", "shaping"),
@@ -52,7 +52,7 @@ COLUMNS = {
     "comparisons": _CELL + "reference reference_noise_variance measure target num_pairs censored diverged "
     "estimate low high p smallest_p family_size p_holm smallest_detectable verdict",
     "learning_rates": _CELL + "learning_rate validation_accuracy num_seeds diverged chosen at_edge",
-    "how_many_samples": "space noise credit shaping logit_dim num_samples cosine num_samples_half "
+    "how_many_samples": "space noise credit shaping blackbox readings logit_dim num_samples cosine num_samples_half "
     "num_samples_nine_tenths num_samples_half_rms",
     "gradient_quality": " ".join(QUALITY_COLUMNS),
     "samples_needed": "dataset model stage level batch_size noise_variance space noise credit shaping cosine logit_dim "

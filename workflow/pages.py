@@ -102,10 +102,11 @@ def digit_sum(method: str, n: int) -> str:
     return accuracy(one(accuracies("default", "digit_sum"), method=method, num_samples=n))
 
 
-def law(shaping: str, k: int, *, credit: str) -> str:
-    """N for a cosine of one half, of one example at equal logits, by its law."""
+def law(shaping: str, k: int, *, credit: str, blackbox: str = "zero_one") -> str:
+    """N for a cosine of one half, of one example at equal logits of K for each of its readings, by its law."""
     noise = "independent" if credit == "noise" else "gumbel"
-    rows = chosen(table("default", "how_many_samples"), noise=noise, credit=credit, shaping=shaping, logit_dim=k)
+    wanted = {"noise": noise, "credit": credit, "shaping": shaping, "blackbox": blackbox, "logit_dim": k}
+    rows = chosen(table("default", "how_many_samples"), **wanted)
     return f"{rows['num_samples_half'].iloc[0]:,.0f}"
 
 

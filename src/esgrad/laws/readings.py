@@ -34,7 +34,7 @@ def moments(
     *_, k, num_classes = logits.shape
     each = torch.arange(num_classes, device=logits.device).expand(*logits.shape[:-1], num_classes)  # [..., k, K]
     spread = logits.double()[..., None, :].expand(*logits.shape, num_classes)
-    one = moments_of_one(noise, credit, spread, each, variance)  # [..., k, K] of each reading and class
+    one = moments_of_one(noise, credit, spread, each, variance, whole=True)  # [..., k, K] of each reading and class
     share = one.log_probability.softmax(-1)  # π, whose logarithms are exact but for their common error
     p = judge.accepted(share, targets)
     given = _given_a_hit(judge, share, targets) / p[..., None, None]  # c

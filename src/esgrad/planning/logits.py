@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from esgrad import menu
 from esgrad.laws import Place
+from esgrad.planning.box import MOST_EXAMPLES, Box, drawn
 from esgrad.planning.price import Price, Terms, cheapest, price
-from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, drawn, scan, with_laws
+from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, scan, with_laws
 from esgrad.suite.config import LECTURE
 
 COSINE, VARIANCE = 0.5, 1.0
@@ -19,8 +21,8 @@ NOISE, CREDIT, SHAPING = (LECTURE[key] for key in ("noise", "credit", "shaping")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_COSINE = 0.9999
 """The laws' integrals have an error below 1e-6: 6 % of what this lacks of 1."""
-MOST_EXAMPLES, MOST_LOGITS = 1000, 10**6
-"""So many examples, and logits in all, stand for the rest: N takes seconds, and is within 1/√1000 of their spread."""
+MOST_LOGITS = 10**6
+"""So many logits in all stand for the rest: N takes seconds."""
 DOUBT = 2.0
 """A price is also given for a B_data so many times smaller and larger than assumed."""
 
@@ -47,23 +49,23 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class LogitsPlan:
-    """K equal logits, or logits [E, K] with targets [E] of some of B examples, and what is planned there."""
+    """A box at equal logits, or at logits [E, D] with targets [E] of some of B examples, and what is planned there."""
 
-    num_logits: int
+    box: Box
     logits: Tensor | None = None
     targets: Tensor | None = None
     num_examples: int = 0
 
     @classmethod
-    def of(cls, logits: Tensor, targets: Tensor) -> "LogitsPlan":
-        """The plan of logits [B, K] with targets [B]; of many examples some, drawn at random, stand for all."""
-        count, num_logits = logits.shape
-        some = drawn(count, max(8, min(MOST_EXAMPLES, MOST_LOGITS // num_logits)))
-        return cls(num_logits, logits[some], targets[some], count)
+    def of(cls, box: Box, logits: Tensor, targets: Tensor) -> "LogitsPlan":
+        """The plan of logits [B, D] with targets [B]; of many examples some, drawn at random, stand for all."""
+        some = drawn(len(logits), max(8, min(MOST_EXAMPLES, MOST_LOGITS // box.dimension)))
+        return cls(box, logits[some], targets[some], len(logits))
 
     def answer(self, asked: Asked) -> dict[str, Any]:
         """N for the cosine, or the cosine of N; for real logits each example's, and what another t would take."""
-        of = Prospect.of(_or(asked.noise, NOISE), _or(asked.credit, CREDIT), _or(asked.shaping, SHAPING))
+        words = _or(asked.noise, NOISE), _or(asked.credit, CREDIT), _or(asked.shaping, SHAPING)
+        of = Prospect.of(*words, self.box)
         t = _or(asked.variance, VARIANCE)
         if asked.num_samples is not None:
             return self._bought(of, t, asked.num_samples)
@@ -77,7 +79,7 @@ class LogitsPlan:
         """The cheapest training: its N, B and shaping where they are not given, its price and how sure that is."""
         if asked.cosine is not None:
             _goal(asked.cosine)
-        tried = _of_one_objective(asked.noise, _or(asked.credit, CREDIT), asked.shaping)
+        tried = _of_one_objective(asked.noise, _or(asked.credit, CREDIT), asked.shaping, self.box)
         given = {"noise": asked.noise, "shaping": asked.shaping, "noise_variance": asked.variance}
         given |= {"batch_size": terms.batch_size, "num_samples": _or(asked.cosine, asked.num_samples)}
         t = _or(asked.variance, VARIANCE)
@@ -107,7 +109,7 @@ class LogitsPlan:
         key = (of.noise, of.credit, variance)
         if key not in self._places:
             if self.logits is None or self.targets is None:
-                self._places[key] = of.level_place(self.num_logits, variance)
+                self._places[key] = of.level_place(variance)
             else:
                 self._places[key] = of.place(self.logits, self.targets, variance)
         return self._places[key]
@@ -118,7 +120,7 @@ class LogitsPlan:
 
     def _bought(self, of: Prospect, variance: float, num_samples: int) -> dict[str, Any]:
         """What N samples give."""
-        if reason := of.refuses(num_samples, self.num_logits):
+        if reason := of.refuses(num_samples):
             raise ValueError(reason)
         place = self._place(of, variance)
         relative = of.relative_variance(place, num_samples)
@@ -132,7 +134,9 @@ class LogitsPlan:
             "space": "logits",
             **of.words,
             "noise_variance": variance,
-            "logit_dim": self.num_logits,
+            "blackbox": menu.name(self.box.judge),
+            "readings": self.box.readings,
+            "logit_dim": self.box.logit_dim,
         }
         if self.logits is None:
             return found
@@ -148,7 +152,7 @@ class LogitsPlan:
         if self.logits is None or self.targets is None:
             return {}
         each = [
-            of.allowed(ceil(count * (1 - 1e-8)), self.num_logits) if count <= MOST else torch.inf
+            of.allowed(ceil(count * (1 - 1e-8))) if count <= MOST else torch.inf
             for count in of.num_samples_each(self._place(of, variance), cosine).tolist()
         ]
         shares = _quantiles(torch.tensor(each, dtype=torch.float64)).items()
@@ -171,7 +175,7 @@ class LogitsPlan:
         )
 
     def _out_of_reach(self, of: Prospect, variance: float, cosine: float) -> str:
-        most = of.cosine(self._place(of, variance), of.allowed(MOST, self.num_logits))
+        most = of.cosine(self._place(of, variance), of.allowed(MOST))
         would_do = f"less than {most:.2g}" if most > 0.01 else "less confident logits"
         return (
             f"no N up to {MOST:.0e} gives {of} a mean cosine of {cosine!r} here at noise_variance"
@@ -180,7 +184,7 @@ class LogitsPlan:
 
     def _no_price(self, tried: list[Prospect], t: float, asked: Asked) -> str:
         words, n = ", ".join(map(str, tried)), asked.num_samples
-        reasons = [of.refuses(n, self.num_logits) for of in tried] if n is not None else [None]
+        reasons = [of.refuses(n) for of in tried] if n is not None else [None]
         if reasons[0] and all(reasons):
             return f"num_samples {n} has no price with {words}: {reasons[0]}"
         if asked.cosine is not None:
@@ -194,21 +198,21 @@ class LogitsPlan:
             found, flat = cheapest(
                 terms,
                 lambda count: of.relative_variance(place, count),
-                lambda count: of.allowed(count, self.num_logits),
+                lambda count: of.allowed(count),
             )
             return Option(of, variance, found, flat) if isfinite(found.price) else None
         count = asked.num_samples if asked.cosine is None else of.num_samples(place, asked.cosine)
-        if count is None or of.refuses(count, self.num_logits):
+        if count is None or of.refuses(count):
             return None
         found = price(terms, count, of.relative_variance(place, count))
         return Option(of, variance, found, None) if isfinite(found.price) else None
 
 
-def _of_one_objective(noise: str | None, credit: str, shaping: str | None) -> list[Prospect]:
+def _of_one_objective(noise: str | None, credit: str, shaping: str | None, box: Box) -> list[Prospect]:
     """Those that fit and have a law, all of one objective: S_min is its own, so prices compare only there."""
     asked = {"noise": noise, "credit": credit, "shaping": shaping}
-    tried = [each for each in with_laws() if all(word in (None, each.words[key]) for key, word in asked.items())]
-    tried = tried or [Prospect.of(_or(noise, NOISE), credit, _or(shaping, SHAPING))]
+    tried = [each for each in with_laws(box) if all(word in (None, each.words[key]) for key, word in asked.items())]
+    tried = tried or [Prospect.of(_or(noise, NOISE), credit, _or(shaping, SHAPING), box)]
     objective = min((of.objective for of in tried), key=_preference)
     return [of for of in tried if of.objective == objective]
 

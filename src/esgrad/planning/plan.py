@@ -17,6 +17,7 @@ from torch import Tensor
 from esgrad import laws as theory
 from esgrad import menu
 from esgrad.gradients import at_logits as gradients
+from esgrad.planning.box import Box
 from esgrad.planning.logits import COSINE, VARIANCE, Asked, LogitsPlan
 from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
 from esgrad.planning.prospect import MOST, first
@@ -26,7 +27,8 @@ PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.00
 RANKS = {"raw": 1.0, "centered_ranks": theory.RANK_FACTOR}
 """Shapings with a law at the parameters, and what they leave of the directions n."""
 EXAMPLE = "`esgrad plan --logit-dim 10 --query-cost 1 --forward-cost 50`"
-MOST_LOGITS, MOST_PARAMETERS, MOST_EXAMPLES = 10**9, 10**15, 10**12
+BLACKBOX = "zero_one"  # the lecture's
+MOST_LOGITS, MOST_READINGS, MOST_PARAMETERS, MOST_EXAMPLES = 10**9, 5, 10**15, 10**12
 
 
 def plan(
@@ -34,6 +36,8 @@ def plan(
     logit_dim: int | None = None,
     logits: Tensor | np.ndarray | None = None,
     targets: Tensor | np.ndarray | None = None,
+    blackbox: str | None = None,
+    readings: int | None = None,
     parameters: int | None = None,
     cosine: float | None = None,
     num_samples: int | None = None,
@@ -52,6 +56,9 @@ def plan(
     Args:
         logit_dim: K ≥ 2 equal logits, as at a network's start; or
         logits, targets: [B, K] floats and [B] integers from 0 to K − 1, of a network at hand; or
+        blackbox, readings: what judges the logits, zero_one unless said otherwise. One that judges several readings of
+            an example together, such as digit_sum, takes k readings of K = logit_dim equal logits, where all strings of
+            classes are alike, or logits [B, k·K] and targets [B] that are its own labels (the sums).
         parameters: d ≥ 2, for noise at the parameters of a network (arXiv 1703.03864).
         cosine: of an estimate to the exact gradient, its expectation, at the logits the mean over the examples;
             0.5 unless said otherwise. Or
@@ -81,6 +88,8 @@ def plan(
             logits or targets as in `esgrad.es_gradient`, a noise × shaping without a law (those with one are named).
     """
     problem = _problem(logit_dim, logits, targets, parameters)
+    if (blackbox is not None or readings is not None) and problem == "parameters":
+        raise ValueError("at the parameters the fitness is taken as linear: blackbox and readings go with logits alone")
     if cosine is not None and num_samples is not None:
         raise ValueError(f"cosine {cosine} and num_samples {num_samples} are two questions: ask one of them")
     if cosine is not None and not (_real(cosine) and 0 < cosine < 1):
@@ -97,10 +106,15 @@ def plan(
         return answer | {"noise_variance": variance, "batch_size": batch_size}
     terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
     if problem == "logit_dim":
-        at = LogitsPlan(int(logit_dim or 0))
+        k = _whole("readings", readings, 1, MOST_READINGS) or 1
+        at = LogitsPlan(Box.of(blackbox or BLACKBOX, k, int(logit_dim or 0)))
     else:
-        logits, targets = _checked(logits, targets, VARIANCE if noise_variance is None else noise_variance)
-        at = LogitsPlan.of(logits, targets)
+        if readings is not None:
+            raise ValueError(
+                f"readings {readings} came with logits, whose shape tells how many there are: leave it out"
+            )
+        variance = VARIANCE if noise_variance is None else noise_variance
+        at = LogitsPlan.of(*_checked(logits, targets, variance, blackbox or BLACKBOX))
     if terms is not None:
         return at.priced(terms, asked)
     return at.answer(asked) | {"batch_size": batch_size}
@@ -153,14 +167,17 @@ def _terms(query: Any, forward: Any, steps: Any, scale: Any, batch_size: int | N
     return Terms(**checked, batch_size=batch_size)
 
 
-def _checked(logits: Any, targets: Any, variance: float) -> tuple[Tensor, Tensor]:
-    """Logits [B, K] and targets [B] as tensors, with the errors of `esgrad.exact_gradient`."""
+def _checked(logits: Any, targets: Any, variance: float, blackbox: str) -> tuple[Box, Tensor, Tensor]:
+    """The box of logits [B, D] and targets [B], and both as tensors, with the errors of `esgrad.exact_gradient`."""
     logits, targets = (
         _tensor(name, each) if isinstance(each, np.ndarray) else each
         for name, each in (("logits", logits), ("targets", targets))
     )
-    gradients.exact_gradient(logits, targets, variance)
-    return logits.detach().cpu(), targets.cpu().long()
+    some_class = torch.zeros_like(targets) if isinstance(targets, Tensor) else targets
+    gradients.exact_gradient(logits, some_class, variance)  # which targets there are is the box's to say
+    box, targets = Box.of_logits(blackbox, logits.shape[1]), targets.cpu().long()
+    box.check(targets)
+    return box, logits.detach().cpu(), targets
 
 
 def _tensor(name: str, values: np.ndarray) -> Tensor:

@@ -20,7 +20,7 @@ from esgrad.gradients.facts import Facts
 from esgrad.gradients.noises import Noise
 from esgrad.gradients.shapings import Shaping
 from esgrad.laws import Place
-from esgrad.tasks.blackboxes import zero_one
+from esgrad.planning.box import Box, drawn
 
 MOST = 10**18
 """More samples than this are not asked for: the laws' sums over hits have no digits left."""
@@ -32,18 +32,20 @@ PREFERRED = ("log p", "p")
 
 @dataclass(frozen=True)
 class Prospect:
-    """A noise, a credit and a shaping on 0/1 fitness; `of` refuses those without laws."""
+    """A noise, a credit and a shaping at a box's 0/1 fitness; `of` refuses those without laws."""
 
     noise: Noise
     credit: Credit
     shaping: Shaping
+    box: Box
 
     @staticmethod
-    def of(noise: str, credit: str, shaping: str) -> "Prospect":
+    def of(noise: str, credit: str, shaping: str, box: Box) -> "Prospect":
         """Of these words; ValueError, naming those that have laws, where one is missing."""
-        made = Prospect(menu.load("noises", noise), menu.load("credits", credit), menu.load("shapings", shaping))
+        parts = menu.load("noises", noise), menu.load("credits", credit), menu.load("shapings", shaping)
+        made = Prospect(*parts, box)
         if not made.has_laws():
-            raise ValueError(f"no law is known for {made} at the logits; known: {known_laws()}")
+            raise ValueError(f"no law is known for {made} at the logits; known: {known_laws(box)}")
         return made
 
     def __str__(self) -> str:
@@ -58,7 +60,8 @@ class Prospect:
     def has_laws(self) -> bool:
         """Whether variance and cosine are both known."""
         parts = (self.noise, self.credit, self.shaping)
-        return theory.has_law(*parts) and theory.has_direction(*parts)
+        known = theory.has_law(*parts) and theory.has_direction(*parts)
+        return known and self.box.has_place(self.noise, self.credit)
 
     @property
     def objective(self) -> str:
@@ -66,23 +69,24 @@ class Prospect:
         return self.shaping.ASCENDS or menu.name(self.shaping)
 
     def place(self, logits: Tensor, targets: Tensor, variance: float) -> Place:
-        """The place of logits [B, K] with targets [B]."""
-        return theory.place(self.noise, self.credit, logits, targets, variance)
+        """The place of logits [B, D] with targets [B]."""
+        return self.box.place(self.noise, self.credit, logits, targets, variance)
 
-    def level_place(self, num_logits: int, variance: float) -> Place:
-        """The place of K equal logits."""
-        return theory.level_place(self.noise, self.credit, num_logits, variance)
+    def level_place(self, variance: float) -> Place:
+        """The place of equal logits."""
+        return self.box.level_place(self.noise, self.credit, variance)
 
-    def allowed(self, num_samples: int, dimension: int) -> int:
+    def allowed(self, num_samples: int) -> int:
         """The smallest N from `num_samples` on that noise and shaping do not refuse."""
         for count in range(num_samples, num_samples + 3):
-            if (reason := self.refuses(count, dimension)) is None:
+            if (reason := self.refuses(count)) is None:
                 return count
         raise ValueError(reason)
 
-    def refuses(self, num_samples: int, dimension: int) -> str | None:
+    def refuses(self, num_samples: int) -> str | None:
         """Why N samples are no estimate, or None."""
-        return Estimator(self.noise, self.credit, self.shaping, num_samples).refuses(Facts.of(zero_one), dimension)
+        estimator = Estimator(self.noise, self.credit, self.shaping, num_samples)
+        return estimator.refuses(Facts.of(self.box.judge), self.box.dimension)
 
     def cosine(self, place: Place, num_samples: int) -> float:
         """E cos to the exact gradient, the mean over the examples of a place [...]."""
@@ -108,13 +112,15 @@ class Prospect:
         mean = float((self.mean_share(place, num_samples).square() * place.slope).sum())
         return float(self.variance(place, num_samples).sum()) / mean if mean > 0 else math.inf
 
-    def num_samples(self, place: Place, cosine: float) -> int | None:
-        """The smallest allowed N with that mean cosine over the examples; None where MOST would not do."""
-        fewest = self.allowed(1, place.dimension)
-        apart = self.allowed(fewest + 1, place.dimension) - fewest
+    def num_samples(self, place: Place, cosine: float, *, of_mean: bool = True) -> int | None:
+        """The smallest allowed N with that mean cosine over the examples, or with that root mean square of it; None
+        where MOST would not do."""
+        bought = self.cosine if of_mean else self.rms_cosine
+        fewest = self.allowed(1)
+        apart = self.allowed(fewest + 1) - fewest
         guess = _mean_needed(self.long_run_ratio(place), cosine)
         found = first(
-            lambda index: self.cosine(place, fewest + apart * index) >= cosine,
+            lambda index: bought(place, fewest + apart * index) >= cosine,
             int(min(guess, MOST) / apart),
             MOST // apart,
         )
@@ -137,21 +143,22 @@ class Prospect:
         return theory.mean_share(self.shaping, place, num_samples)
 
 
-def with_laws() -> list[Prospect]:
-    """All that have laws for both the variance and the cosine, the lecture's noise and credit first."""
+def with_laws(box: Box) -> list[Prospect]:
+    """All that have laws there for both the variance and the cosine, the lecture's noise and credit first."""
     menus = (menu.names("noises"), menu.names("credits"), menu.names("shapings"))
     loaded = [
         [menu.load(folder, name) for name in names]
         for folder, names in zip(("noises", "credits", "shapings"), menus, strict=True)
     ]
-    found = [made for made in (Prospect(*parts) for parts in product(*loaded)) if made.has_laws()]
+    made = (Prospect(noise, credit, shaping, box) for noise, credit, shaping in product(*loaded))
+    found = [each for each in made if each.has_laws()]
     return sorted(found, key=lambda made: (made.words["credit"] != "noise", made.words["noise"] != "independent"))
 
 
-def known_laws() -> str:
-    """All that have laws in words: the samples, then the shapings that serve them."""
+def known_laws(box: Box) -> str:
+    """All that have laws there in words: the samples, then the shapings that serve them."""
     shapings: dict[str, list[str]] = {}
-    for made in with_laws():
+    for made in with_laws(box):
         samples, _, shaping = str(made).rpartition(" × ")
         shapings.setdefault(samples, []).append(shaping)
     alike: dict[str, list[str]] = {}
@@ -178,7 +185,7 @@ def first(enough: Callable[[int], bool], guess: int, last: int) -> int | None:
 
 
 def scan(of: Prospect, logits: Tensor, targets: Tensor, own: float) -> list[tuple[float, Place]]:
-    """Logits [B, K] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
+    """Logits [B, D] under noise of t from 1/100 to 1,000 times their spread squared, a quarter of a decade apart.
 
     The first is `own`, the t at hand.
 
@@ -191,11 +198,6 @@ def scan(of: Prospect, logits: Tensor, targets: Tensor, own: float) -> list[tupl
     some = drawn(len(logits), max(8, SCANNED // logits.shape[1]))
     tried = [float(f"{spread * 10 ** (quarter / 4):.2g}") for quarter in range(-8, 13)]
     return [(variance, of.place(logits[some], targets[some], variance)) for variance in (own, *tried)]
-
-
-def drawn(count: int, most: int) -> Tensor:
-    """Places of at most so many of the examples, always the same, at random: files have their classes in turn."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def best_variance(of: Prospect, scanned: list[tuple[float, Place]], cosine: float) -> float:

@@ -39,7 +39,8 @@ def number(value: float | None) -> str:
 
 def _knows(answer: dict[str, Any]) -> str:
     silent = not menu.load("shapings", answer["shaping"]).WEIGHS_MISSES
-    return EXACT if answer["credit"] == "class" and silent else LAWS[answer["space"]]
+    alone = answer["credit"] == "class" and answer["readings"] == 1
+    return EXACT if alone and silent else LAWS[answer["space"]]
 
 
 def _answer(answer: dict[str, Any]) -> str:
@@ -56,12 +57,21 @@ def _place(answer: dict[str, Any]) -> str:
     pair = f"{_named(answer)}, t = {answer['noise_variance']:g}"
     if answer["space"] == "parameters":
         return f"noise at d = {answer['parameters']:,} parameters, {pair}"
-    start = f"K = {answer['logit_dim']:,} equal logits, a network's start"
-    if "num_examples" in answer:
-        start = f"your {answer['num_examples']:,} × {answer['logit_dim']:,} logits"
-        if answer["num_examples_used"] < answer["num_examples"]:
-            start += f", for which {answer['num_examples_used']:,} examples drawn at random stand"
-    return f"noise at the logits, {pair}; {start}"
+    return f"noise at the logits, {pair}; {_logits(answer)}"
+
+
+def _logits(answer: dict[str, Any]) -> str:
+    """Which they are, and who judges them where it is not the lecture's box."""
+    readings, each = answer["readings"], f"{answer['logit_dim']:,}"
+    together = f", judged together by {answer['blackbox']}" if readings > 1 else ""
+    if "num_examples" not in answer:
+        start = f"K = {each} equal logits, a network's start"
+        return f"{readings} readings of {start}, all their classes alike{together}" if readings > 1 else start
+    shape = f"{readings} × {each}" if readings > 1 else each
+    yours = f"your {answer['num_examples']:,} × {shape} logits{together}"
+    if answer["num_examples_used"] < answer["num_examples"]:
+        return f"{yours}, for which {answer['num_examples_used']:,} examples drawn at random stand"
+    return yours
 
 
 def _named(answer: dict[str, Any]) -> str:
