@@ -7,6 +7,7 @@ losing a class, backprop at seeds from 1000 on, skipped cells, an optimum at the
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -356,3 +357,8 @@ def _samples_needed() -> pd.DataFrame:
 def of(frame: pd.DataFrame, **words: object) -> pd.DataFrame:
     """The rows with these values."""
     return frame[np.logical_and.reduce([frame[column] == value for column, value in words.items()])]
+
+
+def suite_of_samples(frame: pd.DataFrame) -> Suite:
+    """A small suite that measured these N*."""
+    return replace(planted_suite(["headline"], seeds=1, methods=["backprop"]), samples_needed=frame)
