@@ -162,7 +162,7 @@ def menus() -> list[dict[str, str]]:
     ]
 
 
-def accuracy_table(samples: tuple[int, ...] = (10, 100), suites: Iterable[str] = NAMES) -> str:
+def accuracy_table(samples: tuple[int, ...], suites: Iterable[str] = NAMES) -> str:
     """Final accuracies of the headline of these suites, for the methods of the first."""
     frames = {suite: accuracies(suite, "headline") for suite in suites if has(suite)}
     first, rows = next(iter(frames.values())), []
