@@ -112,10 +112,12 @@ def test_a_sum_that_no_digits_have_is_refused():
 
 def test_it_says_who_judges_which_readings():
     start = "\n".join(plan_words.lines(esgrad.plan(**LEVEL, num_samples=9)))
-    assert "2 readings of K = 10 equal logits, a network's start, all their classes alike, judged together" in start
+    assert "K = 10 equal logits, a network's start, 2 readings of 10, judged by digit_sum, the mean over all" in start
     of = {"logits": LOGITS, "targets": SUMS, "blackbox": "digit_sum", "credit": "class", "shaping": "success"}
     found = esgrad.plan(**of)
-    assert "your 3 × 2 × 10 logits, judged together by digit_sum" in "\n".join(plan_words.lines(found))
+    assert "your 3 × 20 logits, 2 readings of 10, judged by digit_sum" in "\n".join(plan_words.lines(found))
+    alone = esgrad.plan(logit_dim=10, blackbox="digit_sum", num_samples=9)
+    assert "a network's start, 1 reading of 10, judged by digit_sum" in "\n".join(plan_words.lines(alone))
     assert "exact (esgrad.laws)" not in "\n".join(plan_words.lines(found)), "hits of a sum differ in their classes"
     priced = esgrad.plan(**LEVEL, query_cost=1, forward_cost=50)
     assert {each["noise"] for each in priced["alternatives"]} <= {"independent", "gumbel"}

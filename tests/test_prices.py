@@ -171,3 +171,25 @@ def test_a_search_for_n_that_sees_no_end_says_so():
     assert esgrad.plan(logit_dim=10, query_cost=1e-40, forward_cost=1, num_samples=7)["num_samples"] == 7
     found = esgrad.plan(logit_dim=10, query_cost=1e-14, forward_cost=1, shaping="raw", noise="independent")
     assert found["num_samples_within_tenth"][1] == pytest.approx(0.1e14, rel=0.05), "where the queries cost a tenth"
+
+
+def test_where_no_credit_is_named_a_price_says_whether_another_is_cheaper():
+    asked = {"logit_dim": 10, "query_cost": 1, "forward_cost": 50}
+    found = esgrad.plan(**asked)
+    other = esgrad.plan(**asked, credit="class")
+    assert found["cheaper_credit"] == min(other["alternatives"], key=lambda each: each["price"])
+    assert found["cheaper_credit"]["price"] == other["price"] < found["price"]
+    said = "\n".join(plan_words.lines(found))
+    assert f"less     {plan_words.number(other['price'])} with " in said
+    assert "--credit class" in said
+    assert other["cheaper_credit"] is None
+    assert "less     " not in "\n".join(plan_words.lines(other))
+    assert esgrad.plan(**asked, noise="mirrored")["cheaper_credit"] is None, "pairs cannot be credited with the class"
+
+
+def test_a_price_at_many_logits_leaves_out_gaussian_noise_credited_with_the_class():
+    logits, targets = torch.zeros(2, 101), torch.tensor([0, 1])
+    found = esgrad.plan(logits=logits, targets=targets, credit="class", query_cost=1, forward_cost=50)
+    assert {each["noise"] for each in found["alternatives"]} == {"gumbel"}
+    with pytest.raises(ValueError, match="Gumbel noise has one at every K"):
+        esgrad.plan(logits=logits, targets=targets, credit="class", noise="independent")

@@ -118,11 +118,18 @@ def over_t(method: str, n: int, least: float = 0.0) -> str:
     return f"{means.max() - means.min():.3f}"
 
 
+def laws_inside() -> str:
+    """In how many rows of the table of powers the law lies within the interval."""
+    frame = _exponents("default", 0.5)
+    inside = (frame["low"] <= frame["predicted"]) & (frame["predicted"] <= frame["high"])
+    return f"In {inside.sum()} of {len(frame)} rows the law lies within the interval."
+
+
 def worst_t() -> str:
-    """The fixed t at which every method that samples ends worst, at each N; there may be none."""
-    frame = accuracies("default", "variance")
+    """The fixed t at which every method that samples ends worst, at each K and N; there may be none."""
+    frame = pd.concat([accuracies("default", experiment) for experiment in ("variance", "variance_logit_dim")])
     frame = frame[frame["num_samples"].notna() & ~frame["method"].isin(table("default", "rules")["method"])]
-    rows = frame.loc[frame.groupby(["method", "num_samples"])["test_accuracy_mean"].idxmin()]
+    rows = frame.loc[frame.groupby(["experiment", "method", "num_samples"])["test_accuracy_mean"].idxmin()]
     if rows["noise_variance"].nunique() != 1:
         raise SystemExit("no single t is the worst for every method that samples: RESULTS.md needs other words")
     return f"{rows['noise_variance'].iloc[0]:g}"
@@ -202,19 +209,23 @@ def _credited(row: dict[str, Any]) -> str:
     return noise if row["credit"] == "noise" else f"the class ({noise})"
 
 
-def exponent_table(suite: str = "default", cosine: float = 0.5) -> str:
-    """The power of K that N grows with, over all K from ten on."""
+def _exponents(suite: str, cosine: float) -> pd.DataFrame:
+    """The powers over all K from ten on; at equal logits, where they change with K, over each factor of ten."""
     frame = chosen(table(suite, "exponents"), cosine=cosine)
     frame = frame[(frame["logit_dim_low"] >= 10) & frame["exponent"].notna()]
     whole = frame["logit_dim_high"] / frame["logit_dim_low"]
-    frame = frame[whole == whole.groupby(frame["stage"]).transform("max")]
+    return frame[whole == whole.groupby(frame["stage"]).transform("max")]
+
+
+def exponent_table(suite: str = "default", cosine: float = 0.5) -> str:
+    """The power of K that N grows with."""
     return grid(
         [
             {"stage": row["stage"], "of one": row["level"], "credited with": _credited(row)}
             | {"weights": f"`{row['shaping']}`", "K": f"{row['logit_dim_low']:,}–{row['logit_dim_high']:,}"}
             | {"power": f"{row['exponent']:.2f} ({row['low']:.2f}–{row['high']:.2f})"}
             | {"law": f"{row['predicted']:.2f}", "reached": f"{100 * (1 - row['censored_share']):.0f} %"}
-            for row in frame.to_dict("records")
+            for row in _exponents(suite, cosine).to_dict("records")
         ]
     )
 

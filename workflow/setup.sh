@@ -108,8 +108,9 @@ progress() { # pip's output -> a line for each thing that takes long
 }
 
 pip_install() {
-  TMPDIR=$PWD/$VENV/tmp $VENV/bin/python -m pip install --no-input --disable-pip-version-check --progress-bar off \
-    "$@" 2>&1 | tee -a $LOG | progress || explain
+  # not compiled: most of the files are never imported, and Python compiles those that are
+  TMPDIR=$PWD/$VENV/tmp $VENV/bin/python -m pip install --no-compile --no-input --disable-pip-version-check \
+    --progress-bar off "$@" 2>&1 | tee -a $LOG | progress || explain
 }
 
 explain() { # why pip failed, in a line

@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--noise", help="independent unless said otherwise; at the parameters mirrored")
     made.add_argument("--credit", help="what a sample is credited with: noise unless said otherwise, or class")
     made.add_argument("--shaping", help="raw unless said otherwise; of a price the cheapest of ∇log p")
-    made.add_argument("--noise-variance", type=real, help="t: 1 unless said otherwise")
+    made.add_argument("--noise-variance", type=real, help="t: 1 unless said otherwise, at the parameters 0.001")
     made.add_argument(
         "--batch-size", type=whole, help="B; where a price is asked the noise scale unless said otherwise"
     )

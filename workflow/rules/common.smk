@@ -29,6 +29,9 @@ try:
 except (ValueError, OSError) as error:
     raise WorkflowError(f"configuration: {error}") from None
 
+# The longest first, so that none is left to one core at the end: what others wait for, measurements, then training.
+AWAITED, MEASURING = 10**7, 10**6
+
 RESULTS = f"results/{config['name']}"
 REPORT = (
     f"{shlex.quote(sys.executable)} -m snakemake --report {RESULTS}/report.html --configfile {RESULTS}/suite.json"

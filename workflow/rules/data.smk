@@ -7,6 +7,7 @@ rule data:
         digest="results/data/{dataset}.safetensors.sha256",
     log:
         "results/data/logs/{dataset}.log",
+    priority: AWAITED
     params:
         data_root=config["data_root"],
         code=lambda wildcards: meaning("tasks/data.py", f"tasks/datasets/{wildcards.dataset.split('-')[0]}.py"),

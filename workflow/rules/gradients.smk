@@ -9,6 +9,7 @@ rule gradient_quality:
         f"{RESULTS}/{measurements.path('gradient_quality', '{logit_dim}')}",
     log:
         f"{RESULTS}/logs/gradient_quality/logit_dim={{logit_dim}}.log",
+    priority: MEASURING
     params:
         spec=lambda wildcards: measured_spec("gradient_quality", wildcards),
         code=lambda wildcards: measured_meaning("gradient_quality", wildcards),
@@ -23,6 +24,7 @@ rule samples_needed:
         f"{RESULTS}/{measurements.path('samples_needed', '{logit_dim}')}",
     log:
         f"{RESULTS}/logs/samples_needed/logit_dim={{logit_dim}}.log",
+    priority: MEASURING
     params:
         spec=lambda wildcards: measured_spec("samples_needed", wildcards),
         code=lambda wildcards: measured_meaning("samples_needed", wildcards),

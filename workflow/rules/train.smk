@@ -11,6 +11,7 @@ rule train:
         provenance=f"{RESULTS}/runs/{{job}}/provenance.json",
     log:
         f"{RESULTS}/logs/{{job}}.log",
+    priority: lambda wildcards: forecast.core_seconds(JOBS[wildcards.job])
     threads: 1
     params:
         device=config["device"],

@@ -32,9 +32,11 @@ class Box:
         """Of equal logits; ValueError for a black box that sees more than classes, or does not judge such readings."""
         made = Box.of_logits(blackbox, readings * logit_dim)
         if (made.readings, made.logit_dim) != (readings, logit_dim):
+            others = [word for word in _judges() if _shape(word, readings * logit_dim) == (readings, logit_dim)]
+            would_do = f"the black box {' or '.join(others)}" if others else "other numbers"
             raise ValueError(
-                f"{blackbox} finds {made.readings} of {made.logit_dim} logits where readings = {readings} of"
-                f" logit_dim = {logit_dim} are asked about: other numbers would do"
+                f"{blackbox} judges readings = {made.readings} of logit_dim = {made.logit_dim}, not {readings} of"
+                f" {logit_dim}: {would_do} would do"
             )
         return made
 
@@ -43,10 +45,8 @@ class Box:
         """Of logits [B, D]; errors as above."""
         judge = menu.load("blackboxes", blackbox)
         if not judge.SEES_CLASSES:
-            others = [name for name in menu.names("blackboxes") if menu.load("blackboxes", name).SEES_CLASSES]
-            raise ValueError(
-                f"{blackbox} sees more than classes, of which no law is known: {' or '.join(others)} would do"
-            )
+            known = " or ".join(_judges())
+            raise ValueError(f"{blackbox} sees more than classes, of which no law is known: {known} would do")
         readings, logit_dim = judge.reading_shape(dimension)
         if not readings or readings * logit_dim != dimension:
             raise ValueError(
@@ -96,6 +96,16 @@ class Box:
             )
         classes = torch.arange(count)[:, None] // self.logit_dim ** torch.arange(self.readings) % self.logit_dim
         return self.judge.predict(torch.nn.functional.one_hot(classes, self.logit_dim).flatten(-2).float())
+
+
+def _judges() -> list[str]:
+    """The black boxes that see classes alone."""
+    return [word for word in menu.names("blackboxes") if menu.load("blackboxes", word).SEES_CLASSES]
+
+
+def _shape(word: str, dimension: int) -> tuple[int, int]:
+    judge: ClassJudge = menu.load("blackboxes", word)
+    return judge.reading_shape(dimension)
 
 
 def drawn(count: int, most: int) -> Tensor:

@@ -79,15 +79,14 @@ class LogitsPlan:
         """The cheapest training: its N, B and shaping where they are not given, its price and how sure that is."""
         if asked.cosine is not None:
             _goal(asked.cosine)
-        tried = _of_one_objective(asked.noise, _or(asked.credit, CREDIT), asked.shaping, self.box)
+        tried = self._comparable(asked)
         given = {"noise": asked.noise, "shaping": asked.shaping, "noise_variance": asked.variance}
         given |= {"batch_size": terms.batch_size, "num_samples": _or(asked.cosine, asked.num_samples)}
         t = _or(asked.variance, VARIANCE)
-        made = (self._option(terms, of, t, asked) for of in tried)
-        options = [option for option in made if option is not None]
+        options = self._options(terms, tried, t, asked)
         if not options:
             raise ValueError(self._no_price(tried, t, asked))
-        best = min(options, key=lambda option: option.price.price)
+        best = min(options, key=_price_of)
         answer = self._bought(best.prospect, best.variance, best.price.num_samples)
         rho = answer["relative_variance"]
         doubts = [terms.data_noise_scale / DOUBT, terms.data_noise_scale * DOUBT]
@@ -103,7 +102,31 @@ class LogitsPlan:
             | {name: value for name, value in terms._asdict().items() if name != "batch_size"}
             | {"chosen": [name for name, value in given.items() if value is None]}
             | {"alternatives": [_alternative(option) for option in options]}
+            | {"cheaper_credit": self._cheaper_credit(terms, best, t, asked)}
         )
+
+    def _comparable(self, asked: Asked) -> list[Prospect]:
+        """Those that fit what is asked and have a law, all of one objective: S_min is its own, so prices compare only
+        there."""
+        credit = _or(asked.credit, CREDIT)
+        tried = self._fitting(asked, credit)
+        tried = tried or [Prospect.of(_or(asked.noise, NOISE), credit, _or(asked.shaping, SHAPING), self.box)]
+        objective = min((of.objective for of in tried), key=_preference)
+        return [of for of in tried if of.objective == objective]
+
+    def _fitting(self, asked: Asked, credit: str) -> list[Prospect]:
+        """Those that have a law here, of this credit and of the noise and the shaping that are asked for."""
+        wanted = {"noise": asked.noise, "credit": credit, "shaping": asked.shaping}
+        known = (of for of in with_laws(self.box) if self.logits is None or of.reaches())
+        return [of for of in known if all(word in (None, of.words[key]) for key, word in wanted.items())]
+
+    def _cheaper_credit(self, terms: Terms, best: Option, t: float, asked: Asked) -> dict[str, Any] | None:
+        """Where no credit was named: the least price of another credit than the lecture's, if it is below the best."""
+        others = [credit for credit in menu.names("credits") if asked.credit is None and credit != CREDIT]
+        tried = [of for credit in others for of in self._fitting(asked, credit)]
+        options = self._options(terms, [of for of in tried if of.objective == best.prospect.objective], t, asked)
+        cheaper = [option for option in options if option.price.price < best.price.price]
+        return _alternative(min(cheaper, key=_price_of)) if cheaper else None
 
     def _place(self, of: Prospect, variance: float) -> Place:
         key = (of.noise, of.credit, variance)
@@ -191,6 +214,11 @@ class LogitsPlan:
             return self._out_of_reach(tried[0], t, asked.cosine)
         return f"no example moves at noise_variance {t:g}, so {words} has no price: less confident logits would do"
 
+    def _options(self, terms: Terms, tried: list[Prospect], variance: float, asked: Asked) -> list[Option]:
+        """The trainings with these estimators, without those that cannot be."""
+        made = (self._option(terms, of, variance, asked) for of in tried)
+        return [option for option in made if option is not None]
+
     def _option(self, terms: Terms, of: Prospect, variance: float, asked: Asked) -> Option | None:
         """The training with this estimator: N as given, for the cosine or of least price; None where it cannot be."""
         place = self._place(of, variance)
@@ -208,13 +236,8 @@ class LogitsPlan:
         return Option(of, variance, found, None) if isfinite(found.price) else None
 
 
-def _of_one_objective(noise: str | None, credit: str, shaping: str | None, box: Box) -> list[Prospect]:
-    """Those that fit and have a law, all of one objective: S_min is its own, so prices compare only there."""
-    asked = {"noise": noise, "credit": credit, "shaping": shaping}
-    tried = [each for each in with_laws(box) if all(word in (None, each.words[key]) for key, word in asked.items())]
-    tried = tried or [Prospect.of(_or(noise, NOISE), credit, _or(shaping, SHAPING), box)]
-    objective = min((of.objective for of in tried), key=_preference)
-    return [of for of in tried if of.objective == objective]
+def _price_of(option: Option) -> float:
+    return option.price.price
 
 
 def _preference(objective: str) -> tuple[int, str]:

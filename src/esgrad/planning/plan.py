@@ -122,6 +122,8 @@ def plan(
 
 def array(path: Path) -> np.ndarray:
     """The array of a .npy file, never unpickled; ValueError where it is none or not of numbers, OSError if missing."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: expected a .npy file of numbers, as numpy.save makes it")
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:

@@ -20,6 +20,7 @@ from esgrad.gradients.facts import Facts
 from esgrad.gradients.noises import Noise
 from esgrad.gradients.shapings import Shaping
 from esgrad.laws import Place
+from esgrad.laws.gaussian import EXACT_UP_TO
 from esgrad.planning.box import Box, drawn
 
 MOST = 10**18
@@ -62,6 +63,11 @@ class Prospect:
         parts = (self.noise, self.credit, self.shaping)
         known = theory.has_law(*parts) and theory.has_direction(*parts)
         return known and self.box.has_place(self.noise, self.credit)
+
+    def reaches(self) -> bool:
+        """Whether its place is known at any logits, not equal ones alone: of Gaussian noise's class up to some K."""
+        few = self.box.logit_dim <= EXACT_UP_TO
+        return few or not self.credit.OF_CLASSES or self.noise.FAMILY != "gaussian"
 
     @property
     def objective(self) -> str:

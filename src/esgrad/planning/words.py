@@ -63,12 +63,13 @@ def _place(answer: dict[str, Any]) -> str:
 def _logits(answer: dict[str, Any]) -> str:
     """Which they are, and who judges them where it is not the lecture's box."""
     readings, each = answer["readings"], f"{answer['logit_dim']:,}"
-    together = f", judged together by {answer['blackbox']}" if readings > 1 else ""
+    shape = ""
+    if answer["blackbox"] != "zero_one":
+        shape = f", {readings} reading{'s' if readings > 1 else ''} of {each}, judged by {answer['blackbox']}"
     if "num_examples" not in answer:
         start = f"K = {each} equal logits, a network's start"
-        return f"{readings} readings of {start}, all their classes alike{together}" if readings > 1 else start
-    shape = f"{readings} × {each}" if readings > 1 else each
-    yours = f"your {answer['num_examples']:,} × {shape} logits{together}"
+        return f"{start}{shape}, the mean over all strings of classes" if readings > 1 else f"{start}{shape}"
+    yours = f"your {answer['num_examples']:,} × {readings * answer['logit_dim']:,} logits{shape}"
     if answer["num_examples_used"] < answer["num_examples"]:
         return f"{yours}, for which {answer['num_examples_used']:,} examples drawn at random stand"
     return yours
@@ -88,7 +89,7 @@ def _aims(answer: dict[str, Any]) -> str:
         why = "as no shaping was named and ∇p vanishes on confidently wrong examples"
     else:
         why = f"as no shaping of ∇log p has a law with {answer['noise']} noise"
-    text = f"∇{objective}, {why}; others have another S_min"
+    text = f"∇{objective}, {why}; for others S_min, the steps with the exact gradient, is another"
     if share is None:
         return text
     mean = f"{text}. This N's mean is {share:.3g} of it"
@@ -137,7 +138,11 @@ def _price(answer: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if "num_examples" in answer and "noise_variance" in answer["chosen"]:
         rows.append(("t", f"{answer['noise_variance']:g}, as nothing was said; {FORGIVES}"))
-    return rows + ([("", f"within a tenth as well: {', '.join(near)}")] if near else [])
+    if near:
+        rows.append(("also", f"within a tenth of that price: {', '.join(near)}"))
+    if other := answer["cheaper_credit"]:
+        rows.append(("less", f"{number(other['price'])} with {_named(other)}: --credit {other['credit']}"))
+    return rows
 
 
 def _batch(answer: dict[str, Any]) -> str:
