@@ -16,7 +16,7 @@ from esgrad import menu
 from esgrad.measurement import specifications as measurements
 
 # The commands are those of the Python that runs Snakemake, wherever the caller's PATH points. glibc is to keep the memory
-# that a step frees, in large pages: given back, it is zeroed again at every step, a quarter of a training at K = 1,000.
+# that a step frees, in large pages: given back, it is zeroed again at every step, a sixth of a training at K = 1,000.
 KEEP_MEMORY = {"hugetlb": 1, "mmap_threshold": 2**32, "trim_threshold": 2**34, "top_pad": 2**26}
 TUNABLES = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEP_MEMORY.items())
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH GLIBC_TUNABLES={TUNABLES}; ")

@@ -13,6 +13,8 @@ from esgrad.laws import Place, readings
 from esgrad.laws.example import seen
 from esgrad.tasks.blackboxes import ClassJudge
 
+BLACKBOX = "zero_one"
+"""The lecture's, where nothing is said."""
 MOST_STRINGS = 10**5
 """So many strings of classes are looked at, to know which targets there are."""
 MOST_EXAMPLES = 1000

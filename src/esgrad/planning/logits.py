@@ -226,7 +226,7 @@ class LogitsPlan:
             found, flat = cheapest(
                 terms,
                 lambda count: of.relative_variance(place, count),
-                lambda count: of.allowed(count),
+                of.allowed,
             )
             return Option(of, variance, found, flat) if isfinite(found.price) else None
         count = asked.num_samples if asked.cosine is None else of.num_samples(place, asked.cosine)

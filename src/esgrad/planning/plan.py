@@ -17,7 +17,7 @@ from torch import Tensor
 from esgrad import laws as theory
 from esgrad import menu
 from esgrad.gradients import at_logits as gradients
-from esgrad.planning.box import Box
+from esgrad.planning.box import BLACKBOX, Box
 from esgrad.planning.logits import COSINE, VARIANCE, Asked, LogitsPlan
 from esgrad.planning.price import DATA_NOISE_SCALE, MIN_STEPS, Terms
 from esgrad.planning.prospect import MOST, first
@@ -27,7 +27,6 @@ PARAMETER_NOISE, PARAMETER_SHAPING, PARAMETER_VARIANCE = "mirrored", "raw", 0.00
 RANKS = {"raw": 1.0, "centered_ranks": theory.RANK_FACTOR}
 """Shapings with a law at the parameters, and what they leave of the directions n."""
 EXAMPLE = "`esgrad plan --logit-dim 10 --query-cost 1 --forward-cost 50`"
-BLACKBOX = "zero_one"  # the lecture's
 MOST_LOGITS, MOST_READINGS, MOST_PARAMETERS, MOST_EXAMPLES = 10**9, 5, 10**15, 10**12
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from esgrad import menu
+from esgrad.planning.box import BLACKBOX
 from esgrad.planning.price import NEAR
 
 LAWS = {
@@ -64,7 +65,7 @@ def _logits(answer: dict[str, Any]) -> str:
     """Which they are, and who judges them where it is not the lecture's box."""
     readings, each = answer["readings"], f"{answer['logit_dim']:,}"
     shape = ""
-    if answer["blackbox"] != "zero_one":
+    if answer["blackbox"] != BLACKBOX:
         shape = f", {readings} reading{'s' if readings > 1 else ''} of {each}, judged by {answer['blackbox']}"
     if "num_examples" not in answer:
         start = f"K = {each} equal logits, a network's start"
