@@ -32,7 +32,7 @@ class Checkout:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=580,
+            timeout=1800,  # ten times what an idle machine needs; a busy one must not fail a test
         )
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
