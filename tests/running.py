@@ -20,6 +20,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "orthogonal": {"noise": "orthogonal", "shaping": "best_baseline"},
     "quasi": {"noise": "quasi"},
     "gumbel": {"noise": "gumbel", "shaping": "z_score"},
+    "class": {"noise": "gumbel", "credit": "class", "shaping": "success"},
+    "class of a batch": {"space": "batch", "credit": "class", "shaping": "leave_one_out"},
     "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
     **{
         name: {"exact": name, "noise": "", "credit": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}

@@ -279,6 +279,20 @@ def test_a_tally_that_grows_is_one_that_was_asked_at_once(credit: str, stops: li
         assert torch.equal(grown.total(*weights), whole.total(*weights))
 
 
+@pytest.mark.parametrize("num_samples", [7, 30])
+def test_no_bit_of_class_credit_depends_on_chunks(num_samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[Tensor]:
+        fitness, t, key = PerExample(zero_one, TARGETS[None]), torch.tensor([1.0]), Key([1], Role.NOISE, 7)
+        of = [Estimator.of("gumbel", "class", shaping, num_samples) for shaping in ("maxrl", "best_baseline")]
+        return [each.gradient(fitness, LOGITS[None], t, key).gradient for each in of]
+
+    whole = found()
+    for chunk in (1, 4 * len(LOGITS), 12 * len(LOGITS)):
+        monkeypatch.setattr(CLASS, "CHUNK", chunk)
+        for one, other in zip(found(), whole, strict=True):
+            assert torch.equal(one, other), chunk
+
+
 def test_weights_of_counts_are_the_weights_of_the_samples() -> None:
     """(w₁ − w₀) Σ_hits s + w₀ Σ s against Σ w_n s_n, each by its own path."""
     for credit, shaping in product((NOISE, CLASS), SHAPINGS):
@@ -316,6 +330,17 @@ def test_what_cannot_be_credited_with_a_class_is_refused_in_words(noise, shaping
 def test_es_gradient_refuses_it_too(noise: str) -> None:
     with pytest.raises(ValueError, match="know of each other"):
         es_gradient(LOGITS, TARGETS, num_samples=8, noise_variance=1.0, seed=0, step=0, noise=noise, credit="class")
+
+
+@pytest.mark.parametrize("credit", menu.names("credits"))
+def test_es_gradient_is_the_estimator_of_its_words(credit: str) -> None:
+    """Of the credit that was asked for, and of no other."""
+    words = {"noise": "gumbel", "credit": credit, "shaping": "success"}
+    found = es_gradient(LOGITS, TARGETS, num_samples=8, noise_variance=2.0, seed=3, step=4, **words)
+    arguments = (PerExample(zero_one, TARGETS[None]), LOGITS[None], torch.tensor([2.0]), Key([3], Role.NOISE, 4))
+    of_each = {each: Estimator.of("gumbel", each, "success", 8).gradient(*arguments) for each in menu.names("credits")}
+    for each, of in of_each.items():
+        assert torch.equal(found, of.gradient[0]) is (each == credit)
 
 
 def test_the_class_and_the_noise_share_no_luck() -> None:

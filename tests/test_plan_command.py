@@ -162,7 +162,10 @@ WRONG = {
         "cross_entropy sees more than classes.*digit_sum or zero_one would do",
     ),
     "a black box's name": ("--logit-dim 10 --blackbox zero_on", "Did you mean 'zero_one'"),
-    "readings of a label": ("--logit-dim 10 --readings 2", "not 2 of 10: the black box digit_sum would do"),
+    "readings of a label": (
+        "--logit-dim 10 --readings 2",
+        "not judge 2 readings of 10 logits: .* or the black box digit_sum would do",
+    ),
     "no readings": ("--logit-dim 10 --readings 0", "readings is a whole number from 1 to 5, not 0"),
     "other readings": (
         "--logit-dim 7 --readings 2 --blackbox digit_sum",

@@ -91,6 +91,18 @@ def test_where_no_gradient_is_left_the_answer_says_so():
     assert esgrad.plan(logits=logits, targets=targets, **costs, noise_variance=1000)["noise_variance"] == 1000
 
 
+@pytest.mark.parametrize("of", PROSPECTS, ids=str)
+def test_a_lead_of_any_size_leaves_every_number_a_number(of):
+    """From 37 σ on the square of the gradient is no float64, from 53 σ on the gradient is none."""
+    for lead in (20.0, 36.0, 38.0, 39.0, 40.0, 42.0, 46.0, 50.0, 54.0, 70.0):
+        logits, targets = torch.tensor([[lead, 0.0, 0.3]]), torch.tensor([0])
+        place, count = of.place(logits, targets, 1.0), of.allowed(10)
+        cosine, root = of.cosine(place, count), of.rms_cosine(place, count)
+        assert 0 <= cosine <= root + 1e-6 <= 1 + 2e-6, lead
+        assert 0 <= float(of.variance(place, count)) < 10, lead
+        assert of.relative_variance(place, count) >= 0, lead
+
+
 def test_a_price_on_real_logits_leaves_alone_what_is_given_and_t():
     logits, targets = 3 * torch.randn(48, 10, generator=torch.Generator().manual_seed(5)), torch.arange(48) % 10
     costs = {"query_cost": 1, "forward_cost": 50}

@@ -246,13 +246,28 @@ def softmax_accuracy(row: Array, target: int, sigma: float) -> float:
     return math.exp(log_softmax_accuracy(row, target, sigma))
 
 
+def marginal_likelihood(row: Array, target: int, sigma: float) -> float:
+    """Of a sum of digits, digit after digit summed out."""
+    pairs = [[log_likelihood(digit, a, sigma) for a in range(10)] for digit in row.reshape(2, 10)]
+    return np.logaddexp.reduce([pairs[0][a] + pairs[1][target - a] for a in range(10) if 0 <= target - a < 10])
+
+
 OBJECTIVES: dict[str, Callable[[Array, int, float], float]] = {
     "backprop": log_likelihood,
     "log_smoothed": log_smoothed_accuracy,
     "log_softmax": log_softmax_accuracy,
+    "marginal": marginal_likelihood,
     "smoothed": smoothed_accuracy,
     "softmax": softmax_accuracy,
 }
+
+
+def case(name: str, batch: int, num_classes: int, spread: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Logits and targets that an arm is at home with: labels, or two digits and their sums."""
+    if menu.load("exact", name).BLACKBOX != "digit_sum":
+        return random_case(batch, num_classes, spread)
+    logits, sums = random_case(batch, 20, spread)
+    return logits, sums.clamp(max=18)
 
 
 def test_every_exact_arm_has_an_objective_to_be_held_to() -> None:
@@ -262,11 +277,11 @@ def test_every_exact_arm_has_an_objective_to_be_held_to() -> None:
 @ARMS
 @TWO_SIGMAS
 def test_an_exact_arm_is_the_slope_of_its_objective(name: str, sigma: float) -> None:
-    logits, targets = random_case(3, 4, 2.0)
+    logits, targets = case(name, 3, 4, 2.0)
     got = menu.load("exact", name).gradient(logits[None], targets[None], torch.tensor([sigma**2]))[0]
     width = 1e-4  # the rounding of an integral, 1e-13, over the width and the width's square both stay below 1e-7
     for row, target, slopes in zip(logits.numpy(), targets.tolist(), got.numpy(), strict=True):
-        for k, shift in enumerate(width * np.eye(4)):
+        for k, shift in enumerate(width * np.eye(len(row))):
             above, below = (OBJECTIVES[name](row + sign * shift, target, sigma) for sign in (1, -1))
             assert slopes[k] == pytest.approx((above - below) / (2 * width), abs=PROMISE)
 
@@ -274,7 +289,7 @@ def test_an_exact_arm_is_the_slope_of_its_objective(name: str, sigma: float) -> 
 @ARMS
 @TWO_SIGMAS
 def test_the_value_of_an_exact_arm_is_its_objective(name: str, sigma: float) -> None:
-    logits, targets = random_case(3, 4, 2.0)
+    logits, targets = case(name, 3, 4, 2.0)
     got = menu.load("exact", name).value(logits[None], targets[None], torch.tensor([sigma**2]))[0]
     expected = [
         OBJECTIVES[name](row, target, sigma) for row, target in zip(logits.numpy(), targets.tolist(), strict=True)
@@ -284,7 +299,7 @@ def test_the_value_of_an_exact_arm_is_its_objective(name: str, sigma: float) -> 
 
 @ARMS
 def test_each_example_may_have_a_variance_of_its_own(name: str) -> None:
-    arm, (logits, targets) = menu.load("exact", name), random_case(3, 4, 2.0)
+    arm, (logits, targets) = menu.load("exact", name), case(name, 3, 4, 2.0)
     variance = torch.tensor([[0.04, 9.0, 1.0]])
     for function in (arm.value, arm.gradient):
         together = function(logits[None], targets[None], variance)[0]
@@ -306,8 +321,8 @@ def test_at_pi_squared_over_6_gumbel_s_log_accuracy_is_the_log_likelihood() -> N
 @ARMS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_exact_arm_keeps_type_shape_and_the_sum_zero(name: str, dtype: torch.dtype) -> None:
-    logits, targets = random_case(15, 10, 2.0)
-    logits = logits.to(dtype).view(3, 5, 10).requires_grad_()
+    logits, targets = case(name, 15, 10, 2.0)
+    logits = logits.to(dtype).view(3, 5, -1).requires_grad_()
     got = menu.load("exact", name).gradient(logits, targets.view(3, 5), torch.tensor([0.01, 1.0, 100.0]))
     assert (got.dtype, got.shape, got.requires_grad) == (dtype, logits.shape, False)
     assert (got.sum(-1).abs() <= 10 * torch.finfo(dtype).eps * got.abs().amax(-1)).all()
@@ -318,7 +333,7 @@ def test_an_exact_arm_keeps_type_shape_and_the_sum_zero(name: str, dtype: torch.
 @pytest.mark.parametrize("num_classes", [2, 10, 37])
 def test_a_run_alone_equals_itself_in_a_stack_to_the_bit(name: str, num_classes: int, dtype: torch.dtype) -> None:
     gradient = menu.load("exact", name).gradient
-    logits, targets = random_case(21, num_classes, 2.0)
+    logits, targets = case(name, 21, num_classes, 2.0)
     logits, targets = logits.to(dtype).view(3, 7, -1), targets.view(3, 7)
     variance = torch.tensor([0.01, 1.0, 100.0])
     stack = gradient(logits, targets, variance)
@@ -334,7 +349,7 @@ def test_a_run_alone_equals_itself_in_a_stack_to_the_bit(name: str, num_classes:
 def test_an_exact_arm_says_which_black_box_it_serves_and_whether_the_variance_matters(name: str) -> None:
     arm = menu.load("exact", name)
     assert arm.BLACKBOX in menu.names("blackboxes")
-    logits, targets = random_case(4, 3)
+    logits, targets = case(name, 4, 3)
     narrow, wide = (arm.gradient(logits[None], targets[None], torch.tensor([t])) for t in (1.0, 4.0))
     assert torch.equal(narrow, wide) is not arm.USES_VARIANCE
 

@@ -27,7 +27,10 @@ METHODS = {
         "control": "gaussian",
     },
     "openai_es": {"space": "parameters", "noise": "mirrored", "credit": "noise", "shaping": "centered_ranks"},
-    **{name: {"space": "logits", "exact": name} for name in menu.names("exact")},
+    **{
+        name: {"space": "logits", "exact": name, "blackbox": menu.load("exact", name).BLACKBOX}
+        for name in menu.names("exact")
+    },
 }
 
 

@@ -149,7 +149,7 @@ def plain_loop(
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.5), ("adam", 0.01)])
-@pytest.mark.parametrize("name", ["independent", "mirrored", "maxrl", "parameters", "batch", "backprop"])
+@pytest.mark.parametrize("name", ["independent", "mirrored", "maxrl", "class", "parameters", "batch", "backprop"])
 def test_training_equals_a_plain_loop(
     name: str, optimizer: str, rate: float, digits: Data, parameters: list[Tensor]
 ) -> None:
@@ -161,7 +161,8 @@ def test_training_equals_a_plain_loop(
 
     def at_the_logits(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
         logits = network(pixels)
-        words = {"num_samples": SAMPLES, "noise_variance": variance, "noise": of.noise, "shaping": of.shaping}
+        words = {"num_samples": SAMPLES, "noise_variance": variance}
+        words |= {"noise": of.noise, "credit": of.credit, "shaping": of.shaping}
         logits.backward(es_gradient(logits, targets, seed=seed, step=step, **words) / len(logits))
 
     def at_the_parameters(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:

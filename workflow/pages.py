@@ -18,7 +18,8 @@ import pandas as pd
 from esgrad import menu
 from esgrad.report import markdown as md
 from esgrad.report import style
-from esgrad.suite.label_search import queries_per_label
+from esgrad.suite import label_search
+from esgrad.tasks.data import describe, num_train
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "workflow" / "pages"
@@ -98,9 +99,10 @@ def trained(method: str, k: int, n: int) -> str:
     return accuracy(one(accuracies("default", "logit_dim"), method=method, logit_dim=k, num_samples=n))
 
 
-def digit_sum(method: str, n: int) -> str:
+def digit_sum(method: str, n: int | None = None) -> str:
     """Final accuracy where only the sum of two digits is judged."""
-    return accuracy(one(accuracies("default", "digit_sum"), method=method, num_samples=n))
+    rows = chosen(accuracies("default", "digit_sum"), method=method)
+    return accuracy(one(rows if n is None else chosen(rows, num_samples=n)))
 
 
 def law(shaping: str, k: int, *, credit: str, blackbox: str = "zero_one") -> str:
@@ -147,8 +149,20 @@ def given_rate(experiment: str) -> str:
 
 
 def per_label(k: int) -> str:
-    """Queries that look one label up."""
-    return f"{queries_per_label(k):.1f}"
+    """Queries that look one label of K up."""
+    return f"{label_search.queries_per_label([1] * k):.1f}"
+
+
+def per_sum(digits: int) -> str:
+    """Queries that look the sum of so many digits up."""
+    chances = label_search.chances("digit_sum", f"digit_strings-{digits}", 10)
+    return f"{label_search.queries_per_label(chances):.1f}"
+
+
+def covered(level: str) -> str:
+    """With what probability an interval of N holds the median of such subjects."""
+    rows = chosen(table("default", "samples_needed"), level=level, stage="trained")
+    return f"{rows['coverage'].min():.3g}"
 
 
 # Tables
@@ -259,14 +273,64 @@ def range_table(least: float = 0.1) -> str:
 
 
 def ends_table(experiment: str) -> str:
-    """Final accuracies of an experiment, a row a method, a column an N."""
+    """Final accuracies of an experiment, a row a method, a column an N; without an N, the same in all."""
     frame = accuracies("default", experiment)
-    rows = [
-        {"method": f"`{method}`"}
-        | {f"N = {row['num_samples']:.0f}": interval(pd.Series(row)) for row in part.to_dict("records")}
-        for method in style.order(frame["method"])
-        for part in [chosen(frame, method=method).sort_values("num_samples")]
-    ]
+    samples = sorted(frame["num_samples"].dropna().astype(int).unique())
+    return grid(
+        [
+            {"method": f"`{method}`"} | {f"N = {n}": _cell(frame, method, box, n) for n in samples}
+            for method in style.order(frame["method"])
+            for box in sorted(set(chosen(frame, method=method)["blackbox"]))
+        ]
+    )
+
+
+def split(dataset: str) -> str:
+    """How many images of a data set are for what."""
+    about = describe(dataset)
+    train, (total, *_) = num_train(about), about["counts"]
+    rest = (total - train) // 2
+    return f"{train:,} images for training, {rest:,} for validation and {rest:,} for the test"
+
+
+def shapings_table() -> str:
+    """The formula of each shaping, from its own first line."""
+    rows = []
+    for name in menu.names("shapings"):
+        first = str(menu.load("shapings", name).__doc__).split("\n\n")[0]
+        rows.append({"shaping": f"`{name}`", "is": " ".join(first.split()).rstrip(".")})
+    return grid(rows)
+
+
+def methods_table() -> str:
+    """What each method of the default's configuration is, in the words of the menus."""
+    config = json.loads((REFERENCE / "default" / "suite.json").read_text(encoding="utf-8"))
+    methods = config["methods"]
+    rows = [{"method": f"`{name}`", "is": _method(methods[name])} for name in style.order(methods)]
+    found = "the exact gradient that knows the labels, with the queries that looked each of them up once"
+    return grid([*rows, {"method": f"`{label_search.METHOD}`", "is": found}])
+
+
+def _method(words: dict[str, Any]) -> str:
+    if words.get("exact"):
+        first = str(menu.load("exact", words["exact"]).__doc__).splitlines()[0]
+        return first[0].lower() + first[1:].rstrip(".:")
+    parts = " × ".join(words[key] for key in ("space", "noise", "credit", "shaping"))
+    if words.get("control"):
+        parts = f"{words['control']} control of {parts}"
+    return parts if words["schedule"] == "fixed" else f"{parts}, t by the rule {words['schedule']}"
+
+
+def verdicts_table() -> str:
+    """The headline's methods by what the paired test says of them, at each N."""
+    frame = chosen(table("default", "comparisons"), experiment="headline", measure="test accuracy")
+    rows = []
+    for n, part in frame.groupby("num_samples"):
+        found = {
+            verdict: ", ".join(f"`{method}`" for method in style.order(chosen(part, verdict=verdict)["method"]))
+            for verdict in ("better", "cannot decide", "worse")
+        }
+        rows.append({"N": f"{n:.0f}"} | found)
     return grid(rows)
 
 

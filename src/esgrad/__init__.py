@@ -1,6 +1,9 @@
 """What does a gradient cost when you cannot backpropagate?
 
-    gradient = (1/t) Σ_n w_n(f) · q_n        f_n = fitness(x + q_n),   q_n ~ N(0, t·I)
+    gradient = (1/σ) Σ_n w_n(f) · s_n        f_n = fitness(x + q_n),   q_n of mean 0 and variance t = σ²
+
+The weights w are what a shaping makes of the fitness. The score s is what a sample is credited with: its noise,
+q_n/σ where the noise is Gaussian, or the mean of that score given the class that the noise led to.
 
 Letters, used on axes, in docstrings and behind tensors:
 

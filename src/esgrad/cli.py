@@ -104,8 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     made = command("plan", plan, "How many samples do I need? From the laws, nothing is sampled.")
     made.add_argument("--logit-dim", type=whole, help="K equal logits, as at a network's start; or")
-    made.add_argument("--logits", type=Path, help="a .npy file of your logits, [B, K], with")
-    made.add_argument("--targets", type=Path, help="a .npy file of their classes, [B]; or")
+    made.add_argument("--logits", type=Path, help="a .npy file of your logits, [B, K], of k readings [B, k·K], with")
+    made.add_argument("--targets", type=Path, help="a .npy file of what is right, [B]: classes, or sums; or")
     made.add_argument("--blackbox", help="what judges the logits: zero_one unless said otherwise, or digit_sum")
     made.add_argument("--readings", type=whole, help="k readings of K equal logits that the black box judges together")
     made.add_argument("--parameters", type=whole, help="d, for noise at all parameters (both signs of a pair count)")

@@ -45,8 +45,8 @@ def squared_cosine(shaping: Shaping, place: Place, num_samples: Tensor | float) 
     """E cos² [...] between an estimate and the exact gradient, ∇p or ∇log p, at a place [...], for 0/1 fitness.
 
     num_samples N, [...] or a number, need not be whole; one too small to estimate anything counts as the fewest (1; of
-    centred shapings and pairs 2). Credited with the class, exact for weights that are 0 on failure: an estimate points
-    along the gradient or is 0. Credited with the noise, the relative error, measured against simulation at K = 2 to
+    centred shapings and pairs 2). Credited with the class of one reading, exact for weights that are 0 on failure: an
+    estimate points along the gradient or is 0. Otherwise the relative error, measured against simulation at K = 2 to
     1,000, is below 12 % anywhere (largest at two samples and K < 10), below 4 % where eight hits are expected (if
     centred, as many misses too; of pairs, eight in which one hits and one misses), below 1.5 % where 32 are. Of the
     cosine itself, half of these; credited with the class, centred weights of few misses are below 30 %. Raises
@@ -135,7 +135,7 @@ def _squared_cosine(centred: bool, place: Place, n: Tensor) -> Tensor:
     both = s * (-s * signal / wide_x - 0.5 * wide_x.log() - 0.5 * (_across(place)) * wide_y.log()).exp()
     x_share = (both * (along + signal / wide_x) / wide_x).sum(0)
     y_share = (both * across / wide_y).sum(0)
-    cosine = x_share / (x_share + y_share)
+    cosine = torch.where(along + across > 0, x_share / (x_share + y_share), 1.0)  # where nothing scatters
     return (weight * torch.where(across.isfinite(), cosine, 0.0)).sum(0)
 
 

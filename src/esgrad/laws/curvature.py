@@ -28,6 +28,7 @@ from esgrad.gradients.quadrature import (
 
 PAIR_LEFT, PAIR_RIGHT, PAIR_STEP = 6.0, 9.0, 0.2  # a leader's pair: window around a_min/2, in σ; error < 1e-9
 LEADING = 1e-9  # σ ahead of all others: below, both of a pair hit so rarely that it is 0
+TINIEST = 1e-300  # the length of a vector that still has a direction
 SMALLEST = 1e-18  # of Φ(x) − Φ(y) relative to Φ(x): what rounding leaves of it
 
 
@@ -55,6 +56,12 @@ class SingleHit(NamedTuple):
     """E|q|²/t"""
     along: Tensor
     """E(v̂·q)²/t"""
+
+
+def unit(vector: Tensor, dim: int = -1) -> Tensor:
+    """The direction of a vector along `dim`, also of one so short that its square is no float64; 0 has none."""
+    scaled = vector / vector.abs().amax(dim, keepdim=True).clamp(min=TINIEST)
+    return scaled / scaled.norm(dim=dim, keepdim=True).clamp(min=1.0)
 
 
 def curvature(logits: Tensor, targets: Tensor, sigma: Tensor | float) -> Curvature:
@@ -121,7 +128,7 @@ def single_hit(logits: Tensor, targets: Tensor, sigma: Tensor | float, known: Cu
     leads = gaps.amin(0) > LEADING
     if leads.any():
         gradient = known.gradient.reshape(-1, gaps.shape[0]).T[:, leads]
-        direction = gradient / gradient.norm(dim=0).clamp(min=1e-300)
+        direction = unit(gradient, 0)
         own = direction.gather(0, labels[:, leads])
         others = direction.scatter(0, labels[:, leads], 0.0)
         points = round((PAIR_LEFT + PAIR_RIGHT) / PAIR_STEP)
@@ -139,8 +146,8 @@ def _curvature(gaps: Tensor) -> tuple[Tensor, ...]:
     laplacian = (weights * (total**2 - (ratio**2).sum(0) - 2 * bend.sum(0))).sum(0, keepdim=True)
     pull = (weights * ratio).sum(1)  # [K, E]
     # As the rows of ∇²p sum to 0, only the differences d_k = v̂_k − v̂_y enter v̂ᵀ∇²p v̂.
-    fall = -(pull + pull.sum(0))
-    fall = fall / (pull.square().sum(0) + pull.sum(0).square()).sqrt().clamp(min=1e-300)
+    direction = unit(torch.cat([-pull, pull.sum(0, keepdim=True)]), 0)
+    fall = direction[:-1] - direction[-1]
     part = (fall[:, None] * ratio).sum(0) ** 2 - ((fall[:, None] * ratio) ** 2 + fall[:, None] ** 2 * bend).sum(0)
     along = (weights * part).sum(0, keepdim=True)
     log_p, miss = _with_miss(log_p, nodes, weights, ratio)

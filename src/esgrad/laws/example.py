@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from esgrad.laws.binomial import TINY
+from esgrad.laws.curvature import unit
 
 
 class Form(NamedTuple):
@@ -107,9 +108,8 @@ class Place(NamedTuple):
 
 def seen(moments: Moments) -> Place:
     """The place of some moments, its directions along and across the gradient."""
-    slope = moments.gradient.square().sum(-1)
-    unit = moments.gradient / slope.sqrt().clamp(min=TINY)[..., None]
-    ends = [(form.trace, form.along(unit, slope)) for form in (moments.hit, moments.missed)]
+    slope, direction = moments.gradient.square().sum(-1), unit(moments.gradient)
+    ends = [(form.trace, form.along(direction, slope)) for form in (moments.hit, moments.missed)]
     return of_squares(moments[:4], slope, *ends)
 
 
@@ -148,8 +148,8 @@ def isotropic(trace: Tensor, along: Tensor, gradient: Tensor) -> Form:
         return along * part + across * (v.square().sum(-1) - part)
 
     def matrix() -> Tensor:
-        unit = gradient / slope.sqrt().clamp(min=TINY)[..., None]
-        turned = ((along - across)[..., None] * unit)[..., :, None] * unit[..., None, :]
+        direction = unit(gradient)
+        turned = ((along - across)[..., None] * direction)[..., :, None] * direction[..., None, :]
         return identity(across, num_logits).matrix() + turned
 
     return Form(trace, quadratic, matrix)

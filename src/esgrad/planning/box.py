@@ -15,8 +15,6 @@ from esgrad.tasks.blackboxes import ClassJudge
 
 BLACKBOX = "zero_one"
 """The lecture's, where nothing is said."""
-MOST_STRINGS = 10**5
-"""So many strings of classes are looked at, to know which targets there are."""
 MOST_EXAMPLES = 1000
 """So many examples stand for the rest: N is then within 1/√1000 of their spread."""
 
@@ -35,10 +33,11 @@ class Box:
         made = Box.of_logits(blackbox, readings * logit_dim)
         if (made.readings, made.logit_dim) != (readings, logit_dim):
             others = [word for word in _judges() if _shape(word, readings * logit_dim) == (readings, logit_dim)]
-            would_do = f"the black box {' or '.join(others)}" if others else "other numbers"
+            would_do = [f"readings = {made.readings} with logit_dim = {made.logit_dim}"]
+            would_do += [f"the black box {word}" for word in others]
             raise ValueError(
-                f"{blackbox} judges readings = {made.readings} of logit_dim = {made.logit_dim}, not {readings} of"
-                f" {logit_dim}: {would_do} would do"
+                f"{blackbox} does not judge {readings} reading{'s' if readings > 1 else ''} of {logit_dim} logits:"
+                f" {' or '.join(would_do)} would do"
             )
         return made
 
@@ -76,8 +75,9 @@ class Box:
         """The place of equal logits, all strings of classes alike: one example, or one for each string."""
         if self.readings == 1:
             return theory.level_place(noise, credit, self.logit_dim, variance)
-        targets = self.targets()
-        targets = targets[drawn(len(targets), MOST_EXAMPLES)]
+        targets = self.targets().sort().values
+        apart = max(1, len(targets) // MOST_EXAMPLES)  # in order, so that each is looked at in proportion
+        targets = targets[apart // 2 :: apart]
         return self.place(noise, credit, torch.zeros(len(targets), self.dimension), targets, variance)
 
     def check(self, targets: Tensor) -> None:
@@ -89,15 +89,7 @@ class Box:
 
     def targets(self) -> Tensor:
         """What every string of classes stands for, [K^k]; ValueError for more strings than can be looked at."""
-        count = self.logit_dim**self.readings
-        if count > MOST_STRINGS:
-            most = int(MOST_STRINGS ** (1 / self.readings))
-            raise ValueError(
-                f"{self.readings} readings of {self.logit_dim} classes make {count:.0e} strings, of which"
-                f" {MOST_STRINGS:,} can be looked at: fewer readings, or {most} classes, would do"
-            )
-        classes = torch.arange(count)[:, None] // self.logit_dim ** torch.arange(self.readings) % self.logit_dim
-        return self.judge.predict(torch.nn.functional.one_hot(classes, self.logit_dim).flatten(-2).float())
+        return readings.strings(self.judge, self.readings, self.logit_dim)
 
 
 def _judges() -> list[str]:

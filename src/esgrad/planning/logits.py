@@ -23,6 +23,10 @@ MOST_COSINE = 0.9999
 """The laws' integrals have an error below 1e-6: 6 % of what this lacks of 1."""
 MOST_LOGITS = 10**6
 """So many logits in all stand for the rest: N takes seconds."""
+SURE = 1e-9
+"""A chance of a miss below which a gradient is lost because the logits lead, and not because it is 0."""
+NOTHING = 1e-20
+"""Of a squared gradient, in units of the largest: below is what rounding leaves of 0."""
 DOUBT = 2.0
 """A price is also given for a B_data so many times smaller and larger than assumed."""
 
@@ -162,7 +166,7 @@ class LogitsPlan:
             "logit_dim": self.box.logit_dim,
         }
         if self.logits is None:
-            return found
+            return found | ({"share_without_gradient": _silent(place)} if self.box.readings > 1 else {})
         each = of.cosine_each(place, num_samples)
         return found | {
             "num_examples": self.num_examples,
@@ -199,7 +203,9 @@ class LogitsPlan:
 
     def _out_of_reach(self, of: Prospect, variance: float, cosine: float) -> str:
         most = of.cosine(self._place(of, variance), of.allowed(MOST))
-        would_do = f"less than {most:.2g}" if most > 0.01 else "less confident logits"
+        sure = self._place(of, variance).miss.max() < SURE
+        others = "less confident logits" if sure else "logits at which the gradient is not 0"
+        would_do = f"less than {most:.2g}" if most > 0.01 else others
         return (
             f"no N up to {MOST:.0e} gives {of} a mean cosine of {cosine!r} here at noise_variance"
             f" {variance:g}: {would_do} would do"
@@ -234,6 +240,11 @@ class LogitsPlan:
             return None
         found = price(terms, count, of.relative_variance(place, count))
         return Option(of, variance, found, None) if isfinite(found.price) else None
+
+
+def _silent(place: Place) -> float:
+    """The share of examples whose exact gradient is 0, so that every cosine counts as 0 there."""
+    return float((place.slope < NOTHING * place.slope.max()).double().mean())
 
 
 def _price_of(option: Option) -> float:

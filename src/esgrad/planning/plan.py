@@ -104,16 +104,17 @@ def plan(
         variance = PARAMETER_VARIANCE if noise_variance is None else noise_variance
         return answer | {"noise_variance": variance, "batch_size": batch_size}
     terms = _terms(query_cost, forward_cost, min_steps, data_noise_scale, batch_size)
+    blackbox = BLACKBOX if blackbox is None else blackbox
     if problem == "logit_dim":
         k = _whole("readings", readings, 1, MOST_READINGS) or 1
-        at = LogitsPlan(Box.of(blackbox or BLACKBOX, k, int(logit_dim or 0)))
+        at = LogitsPlan(Box.of(blackbox, k, int(logit_dim or 0)))
     else:
         if readings is not None:
             raise ValueError(
                 f"readings {readings} came with logits, whose shape tells how many there are: leave it out"
             )
         variance = VARIANCE if noise_variance is None else noise_variance
-        at = LogitsPlan.of(*_checked(logits, targets, variance, blackbox or BLACKBOX))
+        at = LogitsPlan.of(*_checked(logits, targets, variance, blackbox))
     if terms is not None:
         return at.priced(terms, asked)
     return at.answer(asked) | {"batch_size": batch_size}

@@ -69,11 +69,18 @@ def _logits(answer: dict[str, Any]) -> str:
         shape = f", {readings} reading{'s' if readings > 1 else ''} of {each}, judged by {answer['blackbox']}"
     if "num_examples" not in answer:
         start = f"K = {each} equal logits, a network's start"
-        return f"{start}{shape}, the mean over all strings of classes" if readings > 1 else f"{start}{shape}"
+        return f"{start}{shape}{_strings(answer)}" if readings > 1 else f"{start}{shape}"
     yours = f"your {answer['num_examples']:,} × {readings * answer['logit_dim']:,} logits{shape}"
     if answer["num_examples_used"] < answer["num_examples"]:
         return f"{yours}, for which {answer['num_examples_used']:,} examples drawn at random stand"
     return yours
+
+
+def _strings(answer: dict[str, Any]) -> str:
+    """What is averaged over, and how much of it has no gradient to be estimated."""
+    silent = answer["share_without_gradient"]
+    counted = f" ({silent:.0%} of them have the gradient 0, and count as a cosine of 0)" if silent else ""
+    return f", the mean over all strings of classes{counted}"
 
 
 def _named(answer: dict[str, Any]) -> str:

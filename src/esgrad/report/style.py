@@ -39,6 +39,7 @@ SPARE = ["#1717e6", "#593109", "#4560e6", "#a6a653", "#558040", "#a6326c"]
 """For methods new to the palette: far from its colours and each other, also under simulated deuteranopia."""
 HUES = {
     "label_search": "backprop",
+    "marginal": "backprop",
     "reinforce": "lecture",
     "lecture_gumbel": "lecture",
     "lecture_class_gauss": "lecture",
@@ -55,6 +56,7 @@ LINES = {
     "smoothed": (0, (5, 2)),
     "log_smoothed": (0, (1, 1.2)),
     "label_search": (0, (1, 2)),
+    "marginal": (0, (5, 2)),
     **dict.fromkeys(("reinforce", "rloo", "success_class", "maxrl_class"), CREDITED),
 }
 MARKERS = {
@@ -79,6 +81,7 @@ LABELS = {
     "reinforce": "REINFORCE",
     "rloo": "RLOO",
     "label_search": "label search",
+    "marginal": "exact, sum known",
     "openai_es": "OpenAI ES",
     "zero_one": "0/1",
     "cross_entropy": "−CE",

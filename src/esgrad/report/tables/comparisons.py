@@ -13,11 +13,11 @@ it is the ratio of queries too.
 `p` is that of the exact sign-flip test on the paired differences, or log ratios (`statistics.comparisons`; a run that
 never arrived loses to one that did). `censored` counts the pairs in which one or both never arrived, `diverged` those
 left out of an accuracy because one had none at the end (in steps they are censored): where it is not 0 the accuracy is
-of what survived, and flatters who diverged. A family is a measure in an experiment, and `p_holm` is adjusted for its
-`family_size` tests. `smallest_p` is what so many differing pairs could give at best. `smallest_detectable` is the true
-difference (ratio, above 1) that so many pairs of this spread find with 80 % probability at 5 % / family_size, Holm's
-hardest level; ∞ where no p could be small enough, empty where runs are censored. The verdict is "better" or "worse"
-where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
+of what survived, and flatters who diverged. A family is a measure in an experiment at one N, a question of its own, and
+`p_holm` is adjusted for its `family_size` tests. `smallest_p` is what so many differing pairs could give at best.
+`smallest_detectable` is the true difference (ratio, above 1) that so many pairs of this spread find with 80 %
+probability at 5 % / family_size, Holm's hardest level; ∞ where no p could be small enough, empty where runs are
+censored. The verdict is "better" or "worse" where p_holm ≤ 5 %, else "cannot decide", which is not "equal".
 
 Whoever leaves a method out changes no number of another, but for what belongs to the family: `family_size`, `p_holm`,
 `smallest_detectable` and `verdict`.
@@ -40,7 +40,7 @@ from esgrad.suite.gathered import Suite
 ACCURACY, STEPS = "test accuracy", "steps"
 REFERENCE = tuple(LECTURE.values())
 TARGETS = ("progress 0.90", "accuracy 0.90")
-FAMILY = ["experiment", "measure"]
+FAMILY = ["experiment", "measure", "num_samples"]
 _COLUMNS = [
     *(*COLUMNS, "reference", "reference_noise_variance", "measure", "target", "num_pairs", "censored", "diverged"),
     *("estimate", "low", "high", "p", "smallest_p", "family_size", "p_holm", "smallest_detectable", "verdict"),
@@ -139,14 +139,14 @@ def _judged(family: pd.DataFrame) -> pd.DataFrame:
 
 
 def _family(rows: pd.DataFrame) -> str:
-    experiment, measure = rows.iloc[0][FAMILY]
+    experiment, measure, num_samples = rows.iloc[0][FAMILY]
     counts = rows["verdict"].value_counts()
     verdicts = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("better", "worse", "cannot decide"))
     what = _WORDS[measure].format(target=" or ".join(sorted(rows["target"].dropna().unique())))
-    title = f"**{experiment}.** {what} ({', '.join(rows['reference'].unique())}), paired by seed."
+    title = f"**{experiment}, N = {num_samples}.** {what} ({', '.join(rows['reference'].unique())}), paired by seed."
     hopeless = int((rows["smallest_p"] * rows["family_size"] > LEVEL).sum())
     alone = f" In {hopeless} too few pairs differ to reach 5 % unless others do first." if hopeless else ""
-    hidden = ["experiment", "measure", "target", "reference", "family_size", "low", "high"]
+    hidden = ["experiment", "measure", "num_samples", "target", "reference", "family_size", "low", "high"]
     hidden += [column for column in COLUMNS[1:6] if rows[column].nunique() == 1]
     hidden += [column for column in ("censored", "diverged") if not rows[column].any()]
     hidden += [] if (rows["reference_noise_variance"] != rows["noise_variance"]).any() else ["reference_noise_variance"]
