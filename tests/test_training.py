@@ -47,12 +47,13 @@ def test_costs_are_what_an_instrumented_run_counts(
     counted = {"queries": 0, "forwards": 0, "backwards": 0}
     of, steps = kind(name, model=model), 3
     blackbox = menu.load("blackboxes", of.blackbox)
-    judge, call, population, chain = blackbox.fitness, Stack.__call__, Stack.population, Stack.chain
+    asked = "judge" if of.credit == "class" else "fitness"  # of classes, or of points
+    judge, call, population, chain = getattr(blackbox, asked), Stack.__call__, Stack.population, Stack.chain
 
-    def fitness(logits: Tensor, targets: Tensor) -> Tensor:
-        assert not logits.requires_grad  # what a black box sees has no gradient
-        counted["queries"] += logits.shape[:-1].numel()
-        return judge(logits, targets)
+    def judged(seen: Tensor, targets: Tensor) -> Tensor:
+        assert not seen.requires_grad  # what a black box sees has no gradient
+        counted["queries"] += seen.shape[:-1].numel()
+        return judge(seen, targets)
 
     def forward(stack: Stack, images: Tensor) -> Tensor:
         counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
@@ -66,7 +67,7 @@ def test_costs_are_what_an_instrumented_run_counts(
         counted["backwards"] += logits.shape[:2].numel()
         return chain(stack, logits, gradient)
 
-    monkeypatch.setattr(blackbox, "fitness", fitness)
+    monkeypatch.setattr(blackbox, asked, judged)
     monkeypatch.setattr(Stack, "__call__", forward)
     monkeypatch.setattr(Stack, "population", forwards)
     monkeypatch.setattr(Stack, "chain", backward)
