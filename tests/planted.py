@@ -362,3 +362,8 @@ def of(frame: pd.DataFrame, **words: object) -> pd.DataFrame:
 def suite_of_samples(frame: pd.DataFrame) -> Suite:
     """A small suite that measured these N*."""
     return replace(planted_suite(["headline"], seeds=1, methods=["backprop"]), samples_needed=frame)
+
+
+def small_suite() -> Suite:
+    """Two experiments with four methods, of ten seeds: enough for what a table says of one cell."""
+    return planted_suite(["headline", "digit_sum"], methods=["backprop", "smoothed", "lecture", "openai_es"])

@@ -160,7 +160,7 @@ def test_a_box_of_other_readings_says_which_would_do():
 
 
 def test_long_strings_stand_for_each_other_in_proportion():
-    """Of 10,000 strings a thousand are looked at: as many of each sum as it has a share, to one."""
+    """Of 10,000 strings a thousand are looked at: as many of each sum as it has a share, to one a sum."""
     box = Box.of("digit_sum", 4, 10)
     level = box.level_place(menu.load("noises", "gumbel"), menu.load("credits", "class"), 1.0)
     counts = box.targets().unique(return_counts=True)[1].double()

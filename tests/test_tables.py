@@ -21,7 +21,7 @@ from esgrad.report.tables import (
     targets,
 )
 from esgrad.suite.gathered import CELL, Suite
-from tests.planted import of, planted_suite
+from tests.planted import of, planted_suite, small_suite
 
 KEYS = {
     "targets": [*CELL, "target", "unit"],
@@ -89,7 +89,7 @@ def tables(suite) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def small() -> Suite:
-    return planted_suite(["headline", "digit_sum"], methods=["backprop", "smoothed", "lecture", "openai_es"])
+    return small_suite()
 
 
 @pytest.fixture(scope="module")

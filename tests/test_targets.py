@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 
 from esgrad.report import runs
-from esgrad.report.tables import (
-    targets,
-)
+from esgrad.report.tables import targets
 from esgrad.suite.gathered import Suite
-from tests.planted import of, planted_suite
+from tests.planted import of, planted_suite, small_suite
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def suite() -> Suite:
 
 @pytest.fixture(scope="module")
 def small() -> Suite:
-    return planted_suite(["headline", "digit_sum"], methods=["backprop", "smoothed", "lecture", "openai_es"])
+    return small_suite()
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,8 @@ def moments(
     one = moments_of_one(noise, credit, spread, each, variance, whole=True)  # [..., k, K] of each reading and class
     share = one.log_probability.softmax(-1)  # π, whose logarithms are exact but for their common error
     accepted = _Strings(share, lambda factors: judge.accepted(factors, targets))
-    rejected = _Strings(share, lambda factors: _accepted_for_others(judge, factors, targets))
+    known = labels(judge, k, num_classes).to(targets.device)
+    rejected = _Strings(share, lambda factors: _accepted_for_others(judge, factors, targets, known))
     gradient = (accepted.given[..., None] * one.gradient).sum(-2)  # [..., k, K]
     forms = (_form(one, accepted), _form(one, rejected))
     p, miss = accepted.chance, rejected.chance
@@ -87,9 +88,9 @@ def _form(one: Moments, strings: _Strings) -> Form:
     return Form((strings.given * one.hit.trace).sum((-2, -1)), along, _no_matrix)
 
 
-def _accepted_for_others(judge: ClassJudge, factors: Tensor, targets: Tensor) -> Tensor:
-    """Σ over the strings that are wrong for the targets [...] of the product of their factors [..., k, K]."""
-    known = labels(judge, *factors.shape[-2:]).to(targets.device)
+def _accepted_for_others(judge: ClassJudge, factors: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Σ over the strings that are wrong for the targets [...], of all known labels, of the product of their factors
+    [..., k, K]."""
     every = targets[..., None].expand(*targets.shape, len(known))
     spread = factors[..., None, :, :].expand(*every.shape, *factors.shape[-2:])
     return judge.accepted(spread, known.expand_as(every)).masked_fill(known == every, 0.0).sum(-1)

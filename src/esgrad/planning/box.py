@@ -82,7 +82,8 @@ class Box:
 
     def check(self, targets: Tensor) -> None:
         """ValueError unless some classes lead to each of the targets [B]."""
-        known = torch.arange(self.logit_dim) if self.readings == 1 else self.targets().unique()
+        one = self.readings == 1  # then a label is a class, of which there may be too many to write out
+        known = torch.arange(self.logit_dim) if one else readings.labels(self.judge, self.readings, self.logit_dim)
         if len(wrong := targets[~torch.isin(targets, known)]):
             word = menu.name(self.judge)
             raise ValueError(f"targets of {word} lie from {known.min()} to {known.max()}, but one is {wrong[0]}")
