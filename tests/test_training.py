@@ -1,9 +1,9 @@
-"""One loop trains every method: its costs, its evaluations, its rows, and that no run sees another."""
+"""One loop trains every method: its rows, its evaluations, and that no run sees another."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from esgrad import es_gradient, menu
-from esgrad.gradients import costs
 from esgrad.kernels.streams import Role, normals, permutation
 from esgrad.tasks import data
 from esgrad.tasks.data import Data
@@ -33,79 +32,6 @@ def parameters(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
     monkeypatch.setattr(training, "evaluate", spy)
     return seen
-
-
-# Costs
-
-
-@pytest.mark.parametrize("model", ["linear", "mlp"])
-@pytest.mark.parametrize("name", [name for name in KINDS if kind(name).exact in (None, "backprop")])
-def test_costs_are_what_an_instrumented_run_counts(
-    name: str, model: str, digits: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows that the black box judges, the network reads and the chain rule goes back through, in one run's steps."""
-    counted = {"queries": 0, "forwards": 0, "backwards": 0}
-    of, steps = kind(name, model=model), 3
-    blackbox = menu.load("blackboxes", of.blackbox)
-    asked = "judge" if of.credit == "class" else "fitness"  # of classes, or of points
-    judge, call, population, chain = getattr(blackbox, asked), Stack.__call__, Stack.population, Stack.chain
-
-    def judged(seen: Tensor, targets: Tensor) -> Tensor:
-        assert not seen.requires_grad  # what a black box sees has no gradient
-        counted["queries"] += seen.shape[:-1].numel()
-        return judge(seen, targets)
-
-    def forward(stack: Stack, images: Tensor) -> Tensor:
-        counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
-        return call(stack, images)
-
-    def forwards(stack: Stack, vectors: Tensor, images: Tensor) -> Tensor:
-        counted["forwards"] += vectors.shape[:2].numel() * images.shape[1]
-        return population(stack, vectors, images)
-
-    def backward(stack: Stack, logits: Tensor, gradient: Tensor) -> list[Tensor]:
-        counted["backwards"] += logits.shape[:2].numel()
-        return chain(stack, logits, gradient)
-
-    monkeypatch.setattr(blackbox, asked, judged)
-    monkeypatch.setattr(Stack, "__call__", forward)
-    monkeypatch.setattr(Stack, "population", forwards)
-    monkeypatch.setattr(Stack, "chain", backward)
-    last = run(of, digits, groups=[(1.0, 0.01)], seeds=(0,), steps=steps)[-1]
-    if of.exact == "backprop":  # the labels judge each example once; no black box is asked
-        counted["queries"] += of.batch_size * steps
-    assert counted == {unit: last[unit] for unit in counted}
-    assert last["examples"] == steps * of.batch_size
-
-
-@pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])
-def test_exact_smoothing_asks_nobody(exact: str, digits: Data) -> None:
-    last = run(kind(exact), digits)[-1]
-    assert math.isnan(last["queries"])
-    assert (last["forwards"], last["backwards"]) == (320, 320)
-
-
-@pytest.mark.parametrize("unit", [1, 8, 32, 320, 1000, 3200, 12_800])
-@pytest.mark.parametrize("per_decade", [3, 10])
-def test_the_schedule_holds_each_step_that_first_reaches_a_point_of_the_grid(unit: int, per_decade: int) -> None:
-    """Of the grid 10^(i/per_decade) of queries; the first step reaches all points up to its own queries."""
-    price = costs.Costs(queries=float(unit), forwards=1.0, backwards=1.0, examples=1.0)
-    points = [10 ** (i / per_decade) for i in range(10 * per_decade)]
-    first = [
-        step for step in range(1, 100) if any((step - 1) * unit < point * (1 - 1e-9) <= step * unit for point in points)
-    ]
-    got = list(islice(training.evaluations(price, per_decade), len(first)))
-    assert all(later > earlier for earlier, later in pairwise(got))
-    assert got == first
-
-
-def test_the_schedule_counts_examples_where_nobody_is_asked() -> None:
-    nobody = costs.Costs(math.nan, 32.0, 32.0, 32.0)
-    asked = costs.Costs(32.0, 32.0, 32.0, 32.0)
-    assert list(islice(training.evaluations(nobody, 10), 20)) == list(islice(training.evaluations(asked, 10), 20))
-
-
-# The loop
 
 
 @pytest.mark.parametrize("model", menu.names("models"))
@@ -359,83 +285,3 @@ def test_a_chunk_of_evaluation_changes_nothing(digits: Data, monkeypatch: pytest
     whole = text(run(job(model="mlp"), digits))
     monkeypatch.setattr(training, "EVALUATION_CHUNK", 4 * 64 * 7)
     assert text(run(job(model="mlp"), digits)) == whole
-
-
-def test_backprop_learns_digits(digits: Data) -> None:
-    last = run(kind("backprop", model="mlp", hidden_size=32), digits, groups=[(None, 0.03)], steps=60)[-2:]
-    assert all(row["validation_accuracy"] > 0.8 and row["test_accuracy"] > 0.8 for row in last)
-    assert all(row["dead_classes"] == 0 for row in last)
-
-
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "backprop"])
-def test_every_method_learns_more_than_chance(name: str, digits: Data) -> None:
-    known = {"parameters": ((0.01, 0.02), 200), "batch": ((1.0, 0.003), 1000)}
-    group, steps = known.get(kind(name).space, ((1.0, 0.05), 60))
-    rows = run(kind(name), digits, groups=[group], steps=steps)
-    assert all(row["validation_accuracy"] > 0.35 for row in rows[-2:])
-
-
-def two_digit_strings(digits: Data) -> Data:
-    """900 strings of two digits, each image used once, as `digit_strings-2` would have them."""
-    left, right = digits.images[:900], digits.images[897:]
-    targets = 10 * digits.targets[:900] + digits.targets[897:]
-    return Data(torch.cat([left, right], -1), targets, 100, 16, (900, 0, 0))
-
-
-def test_a_network_that_reads_digits_learns_from_their_sum_alone(digits: Data) -> None:
-    strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
-    of = job(blackbox="digit_sum", shaping="maxrl", dataset="digit_strings-2")
-    rows = list(training.train(of, strings, 64, [(1.0, 0.03)], [0], 250, "cpu"))
-    assert rows[0]["dead_classes"] > 9 > rows[-1]["dead_classes"]
-    assert rows[-1]["validation_accuracy"] > 0.3 > 2 * rows[0]["validation_accuracy"]
-
-
-@pytest.mark.parametrize("space", menu.names("spaces"))
-@pytest.mark.parametrize("model", menu.names("models"))
-def test_every_model_reads_strings_in_every_space(model: str, space: str, digits: Data) -> None:
-    strings = menu.load("blackboxes", "digit_sum").prepare(two_digit_strings(digits))
-    of = job(model=model, blackbox="digit_sum", space=space, dataset="digit_strings-2")
-    rows = run(of, strings, groups=[(0.01, 0.01)], seeds=(0,), steps=2)
-    assert [row["status"] for row in rows] == ["ok"] * len(rows)
-    assert rows[-1]["queries"] == 2 * 32 * SAMPLES
-
-
-# Scale
-
-
-@pytest.mark.parametrize(("name", "rate", "power"), [("adam", 0.05, 1), ("sgd", 0.5, 2)])
-@pytest.mark.parametrize("shaping", ["raw", "maxrl"])
-def test_the_network_can_undo_the_scale_of_the_noise(
-    shaping: str, name: str, rate: float, power: int, digits: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last layer times c, t times c², that layer's rate times c (Adam, its ε by c) or c² (SGD): the same run.
-
-    The last layer's gradient is 1/c of what it was and its steps are to be c times as long; the others' is the same.
-    """
-    adam, blackbox = menu.load("optimizers", "adam"), menu.load("blackboxes", "zero_one")
-    optimizer = menu.load("optimizers", name)
-    images, epsilon, last = training.Images(digits, [0], "cpu"), adam.EPSILON, slice(2, 4)  # its weight and bias
-
-    def trained(c: float) -> list[Tensor]:
-        stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), 0)])
-        for parameter in stack.parameters[last]:
-            parameter.data.mul_(c)
-        ascent = training.Ascent(job(shaping=shaping), SAMPLES, [0], torch.tensor([0.25 * c**2]), 20)
-        layers = [(slice(0, 2), 1.0), (last, c)]
-        states = [optimizer.initial(stack.parameters[layer]) for layer, _ in layers]
-        for step in range(12):
-            at = menu.load("spaces", "logits").place(stack, *images.batch(step, 32, 1), blackbox)
-            with torch.no_grad():
-                moved = at.push(ascent(at, step))
-                for (layer, scale), state in zip(layers, states, strict=True):
-                    monkeypatch.setattr(adam, "EPSILON", epsilon / scale)
-                    own_rate = torch.tensor([rate * scale**power])
-                    optimizer.step(stack.parameters[layer], moved[layer], own_rate, 0.0, state)
-        start = initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 10, 16), 0)
-        for after, before in zip(stack.parameters[last], [*start.parameters()][last], strict=True):
-            assert (after[0] / c - before).abs().max() > 0.01  # it moved
-        return [parameter.detach() for parameter in stack.parameters]
-
-    plain, scaled = trained(1.0), trained(4.0)  # a power of two scales without rounding
-    assert all(torch.equal(a, b) for a, b in zip(plain[:2], scaled[:2], strict=True))
-    assert all(torch.equal(4 * a, b) for a, b in zip(plain[last], scaled[last], strict=True))
