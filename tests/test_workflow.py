@@ -23,10 +23,10 @@ def clone(tmp_path_factory):
 
 
 JOBS = {
-    "config": {"data": 3, "train": 85, "gradient_quality": 3, "samples_needed": 4, "noise_scale": 1},
+    "config": {"data": 2, "train": 71, "gradient_quality": 3, "samples_needed": 3, "noise_scale": 1},
     "smoke": {"data": 2, "train": 7, "gradient_quality": 2, "samples_needed": 2},
     "mnist": {"data": 2, "train": 35, "gradient_quality": 3, "samples_needed": 8, "noise_scale": 1},
-    "paper": {"data": 7, "train": 212, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
+    "paper": {"data": 7, "train": 182, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
 }
 
 
@@ -55,7 +55,7 @@ def test_the_default_profile_is_found_by_itself(clone):
 
 def test_a_run_says_beforehand_what_it_will_do(clone):
     said = clone.snakemake("-n").stdout
-    assert re.search(r"esgrad suite 'default': \d+ cells, \d+ reported runs, 85 training jobs", said)
+    assert re.search(r"esgrad suite 'default': \d+ cells, \d+ reported runs, 71 training jobs", said)
     assert re.search(r"About \d+ core-minutes", said)
     assert "maxrl is identically 0 at N = 1" in said
 

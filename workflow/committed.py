@@ -74,5 +74,5 @@ def exponents(suite: str, cosine: float) -> pd.DataFrame:
     """The powers over all K from ten on; at equal logits, where they change with K, over each factor of ten."""
     frame = chosen(table(suite, "exponents"), cosine=cosine)
     frame = frame[(frame["logit_dim_low"] >= 10) & frame["exponent"].notna()]
-    whole = frame["logit_dim_high"] / frame["logit_dim_low"]
-    return frame[whole == whole.groupby(frame["stage"]).transform("max")]
+    factor = frame["logit_dim_high"] / frame["logit_dim_low"]
+    return frame[factor == factor.groupby(frame["stage"]).transform("max").where(frame["stage"] != "level", 10)]

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from esgrad.suite import config as configuration
-from esgrad.suite import forecast, sources
+from esgrad.suite import forecast, sharing, sources
 from esgrad import menu
 from esgrad.measurement import specifications as measurements
 
@@ -23,9 +23,12 @@ shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH 
 
 try:
     config.update(configuration.validated(config))
-    JOBS = {job.path: job for job in configuration.jobs(config) if configuration.runnable(job)}
+    TRAINED_BY = sharing.lenders(filter(configuration.runnable, configuration.jobs(config)))
 except (ValueError, OSError) as error:
     raise WorkflowError(f"configuration: {error}") from None
+
+# Every job of which something is trained, by the folder of its records.
+JOBS = {job.path: job for job in TRAINED_BY.values()}
 
 # The longest first, so that none is left to one core at the end: what others wait for, measurements, then training.
 AWAITED, MEASURING = 10**7, 10**6

@@ -16,7 +16,7 @@ rule noise_scale:
     input:
         data=lambda wildcards: f"results/data/{NOISE_TASKS[wildcards.task][0].dataset}.safetensors",
         records=lambda wildcards: [
-            f"{RESULTS}/runs/{job.path}/records.parquet"
+            f"{RESULTS}/runs/{TRAINED_BY[job].path}/records.parquet"
             for job in NOISE_TASKS[wildcards.task]
             if job.exact == "backprop"
         ],

@@ -74,8 +74,8 @@ def runnable(job: Job) -> bool:
 def noise_tasks(config: dict[str, Any]) -> dict[str, list[Job]]:
     """The tasks whose gradient noise is measured: where it lies below results/<name>/, and the runnable jobs."""
     tasks: dict[str, list[Job]] = {}
-    for job in jobs(config):
-        if job.experiment in listed(config.get("noise_scale", {}).get("experiments", [])) and runnable(job):
+    for name in listed(config.get("noise_scale", {}).get("experiments", [])):
+        for job in filter(runnable, _experiment_jobs(name, config)):
             dims = f"logit_dim={job.logit_dim}/batch_size={job.batch_size}"
             path = f"noise_scale/{job.experiment}/{job.dataset}/{job.model}/{dims}.parquet"
             tasks.setdefault(path, []).append(job)

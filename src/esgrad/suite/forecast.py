@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from esgrad.suite import config as configuration
+from esgrad.suite import sharing
 from esgrad.training.job import Job
 
 # Fitted to runs of config.yaml and mnist.yaml on two cores of an AMD EPYC (2026): right within a factor of about 1.5.
@@ -23,11 +24,14 @@ def summary(config: dict[str, Any]) -> str:
     skipped = Counter(
         f"{job.experiment}: {job.method}, {reason}" for job in jobs for *_, reason in job.cells() if reason is not None
     )
-    seconds = sum(map(core_seconds, runnable))
+    trained = set(sharing.lenders(runnable).values())
+    seconds = sum(map(core_seconds, trained))
     lines = [
-        f"esgrad suite '{config['name']}': {cells} cells, {runs} reported runs, {len(runnable)} training jobs.",
+        f"esgrad suite '{config['name']}': {cells} cells, {runs} reported runs, {len(trained)} training jobs.",
         f"About {max(1, round(seconds / 60))} core-minutes of training on a CPU; a GPU or more cores shorten it.",
     ]
+    if shared := len(runnable) - len(trained):
+        lines.append(f"{shared} more jobs ask only for runs that one of these trains for another experiment.")
     if skipped:
         lines.append(f"Skipped cells: {sum(skipped.values())}, listed in results/{config['name']}/tables/skipped.md:")
         lines += [f"  {count} × {reason}" for reason, count in skipped.items()]

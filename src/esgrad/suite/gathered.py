@@ -11,7 +11,7 @@ import pandas as pd
 from esgrad.measurement import columns
 from esgrad.measurement import specifications as measurements
 from esgrad.suite import config as configuration
-from esgrad.suite import label_search, records
+from esgrad.suite import label_search, records, sharing
 from esgrad.training.job import FIRST_TUNING_SEED, Job
 
 CELL = [
@@ -72,13 +72,11 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
         if reason is not None
     ]
     parts: dict[str, list[pd.DataFrame]] = {"records": [], "tuning": []}
-    for job in filter(configuration.runnable, jobs):
-        home = folder / "runs" / job.path
-        for part, tables in parts.items():
-            for path in _lying(job, home, part, partial):
-                tables.append(records.read_whole(path, list(records.COLUMNS)))
-                if current:
-                    records.check_sources(tables[-1], job, path)
+    trained = sharing.lenders(filter(configuration.runnable, jobs))
+    for part, tables in parts.items():
+        held = {lender: _held(lender, folder, part, partial, current) for lender in set(trained.values())}
+        for job in filter(configuration.runnable, jobs):
+            tables += [sharing.borrowed(table, job) for table in held[trained[job]]]
     return Suite(
         name=config["name"],
         records=_with_label_search(_whole(parts["records"], records.COLUMNS)),
@@ -97,6 +95,16 @@ def load(folder: Path, partial: bool = False, current: bool = True) -> Suite:
             columns.NOISE_SCALE_COLUMNS,
         ),
     )
+
+
+def _held(job: Job, folder: Path, part: str, partial: bool, current: bool) -> list[pd.DataFrame]:
+    """The tables that hold a part of a job's records; `current` as for `load`."""
+    tables = []
+    for path in _lying(job, folder / "runs" / job.path, part, partial):
+        tables.append(records.read_whole(path, list(records.COLUMNS)))
+        if current:
+            records.check_sources(tables[-1], job, path)
+    return tables
 
 
 def _lying(job: Job, home: Path, part: str, partial: bool) -> list[Path]:
