@@ -73,6 +73,7 @@ def test_a_menu_s_files_do_not_know_who_chooses_them() -> None:
         "training/job.py",
         "suite/records.py",
         "suite/config.py",
+        "workflow.py",
         "cli.py",
         "measurement/quality.py",
         "measurement/checkpoints.py",
@@ -101,7 +102,7 @@ def test_what_the_snakefile_asks_costs_no_torch() -> None:
     ]
     asked = "".join(f"import esgrad.{name}\n" for name in menus)
     loaded = modules_after(f"import esgrad, esgrad.suite.config, esgrad.suite.forecast, esgrad.suite.sources\n{asked}")
-    assert not loaded & {"torch", "numba", "scipy", "matplotlib", "sklearn"}
+    assert not loaded & {"torch", "numba", "pandas", "scipy", "matplotlib", "sklearn"}
 
 
 def test_a_job_is_planned_and_priced_without_torch() -> None:

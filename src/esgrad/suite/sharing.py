@@ -3,12 +3,16 @@
 A run alone has the bits of the same run in any stack, so that nothing tells a borrowed run from one trained again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from esgrad.training.job import FIRST_TUNING_SEED, Job
+
+if TYPE_CHECKING:  # who lends is asked whenever Snakemake starts, and no pandas is waited for
+    import pandas as pd
 
 
 def lenders(jobs: Iterable[Job]) -> dict[Job, Job]:
