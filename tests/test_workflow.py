@@ -24,7 +24,7 @@ def clone(tmp_path_factory):
 
 JOBS = {
     "config": {"data": 2, "train": 71, "gradient_quality": 3, "samples_needed": 3, "noise_scale": 1},
-    "smoke": {"data": 2, "train": 7, "gradient_quality": 2, "samples_needed": 2},
+    "smoke": {"data": 1, "train": 7, "gradient_quality": 1, "samples_needed": 1},
     "mnist": {"data": 2, "train": 35, "gradient_quality": 3, "samples_needed": 8, "noise_scale": 1},
     "paper": {"data": 7, "train": 182, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
 }
@@ -93,16 +93,16 @@ def test_a_second_run_has_nothing_to_be_done(finished):
 @pytest.mark.parametrize(
     ("edited", "train", "figure", "quality"),
     [
-        ("src/esgrad/gradients/shapings/raw.py", 1, FIGURES, 2),
+        ("src/esgrad/gradients/shapings/raw.py", 1, FIGURES, 1),
         ("src/esgrad/gradients/shapings/centered_ranks.py", 1, FIGURES, 0),
         ("src/esgrad/gradients/shapings/z_score.py", 0, 0, 0),
-        ("src/esgrad/gradients/credits/class_.py", 1, FIGURES, 2),
-        ("src/esgrad/kernels/streams.py", 7, FIGURES, 2),
+        ("src/esgrad/gradients/credits/class_.py", 1, FIGURES, 1),
+        ("src/esgrad/kernels/streams.py", 7, FIGURES, 1),
         ("src/esgrad/kernels/compiled/fill.py", 0, 0, 0),
-        ("src/esgrad/training/tuning.py", 7, FIGURES, 2),
+        ("src/esgrad/training/tuning.py", 7, FIGURES, 1),
         ("src/esgrad/report/figures/batch_heatmap.py", 0, 1, 0),
-        ("src/esgrad/gradients/exact/log_smoothed.py", 5, FIGURES, 2),
-        ("src/esgrad/laws/variance.py", 0, FIGURES, 2),
+        ("src/esgrad/gradients/exact/log_smoothed.py", 5, FIGURES, 1),
+        ("src/esgrad/laws/variance.py", 0, FIGURES, 1),
         ("src/esgrad/cli.py", 0, 0, 0),
     ],
 )
