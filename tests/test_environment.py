@@ -302,3 +302,15 @@ def test_a_failure_of_pip_is_told_in_a_line_with_its_log(place: Place, pip_says:
     place.python(install=f'echo "{pip_says}"; exit 1')
     assert re.search(rf"{re.escape(words)}.*\.venv/setup\.log", place.setup().refusal)
     assert not (place.root / ".venv/.installed").exists()
+
+
+@pytest.mark.slow
+def test_no_process_of_the_suite_compiles_what_the_set_up_has_compiled(tmp_path: Path) -> None:
+    """Where PYTHONDONTWRITEBYTECODE is set a process keeps nothing of what it compiles."""
+    kept = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    assert run(sys.executable, "workflow/precompile.py", env=kept).returncode == 0
+    start = "import esgrad.suite.worker, esgrad.workflow, snakemake.cli"
+    said = run(sys.executable, "-v", "-c", start, env=kept | {"PYTHONDONTWRITEBYTECODE": "1"})
+    assert said.returncode == 0
+    assert "# code object from '" in said.stderr, "what is kept is told so"
+    assert not re.findall(r"^# code object from (/.*\.py)$", said.stderr, re.MULTILINE)

@@ -108,7 +108,7 @@ progress() { # pip's output -> a line for each thing that takes long
 }
 
 pip_install() {
-  # not compiled: most of the files are never imported, and Python compiles those that are
+  # not compiled: most of the files are never imported; `precompile` compiles those that are
   TMPDIR=$PWD/$VENV/tmp $VENV/bin/python -m pip install --no-compile --no-input --disable-pip-version-check \
     --progress-bar off "$@" 2>&1 | tee -a $LOG | progress || explain
 }
@@ -131,12 +131,17 @@ packages() { # how many the lock names for other systems than Windows
   awk -F == '/^[a-z]/ && !/; sys_platform == .win32.$/ && !seen[$1]++ { count++ } END { print count }' requirements.lock
 }
 
+precompile() { # or each process would, where PYTHONDONTWRITEBYTECODE is set; what fails here is compiled later
+  PYTHONDONTWRITEBYTECODE='' $VENV/bin/python workflow/precompile.py >>$LOG 2>&1 || true
+}
+
 install() {
   local start=$SECONDS
   rm -f $STAMP
   mkdir -p $VENV/tmp
   pip_install -r requirements.lock
   pip_install --no-deps --no-build-isolation --editable . # setuptools comes from the lock
+  precompile
   rm -rf $VENV/tmp $UNFINISHED
   wanted >$STAMP.new
   mv $STAMP.new $STAMP

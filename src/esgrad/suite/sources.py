@@ -136,4 +136,9 @@ def _file(name: str) -> Path | None:
     if path.with_suffix(".py").is_file():
         return path.with_suffix(".py")
     whole = path / "__init__.py"  # decides something where it holds more than words
-    return whole if whole.is_file() and len(ast.parse(whole.read_text(encoding="utf-8")).body) > 1 else None
+    return whole if _holds_more_than_words(whole) else None
+
+
+@cache
+def _holds_more_than_words(path: Path) -> bool:
+    return path.is_file() and len(ast.parse(path.read_text(encoding="utf-8")).body) > 1
