@@ -25,6 +25,8 @@ def made(tmp_path_factory):
     read = config.read(ROOT / "config" / "smoke.yaml")
     tiny = {"methods": ["backprop", "maxrl", "lecture"], "max_steps": 3, "num_samples": [1, 2]}
     read["experiments"] = {"headline": read["experiments"]["headline"] | tiny}
+    for section, each in {"gradient_quality": [10, 30], "samples_needed": [2, 10]}.items():
+        read[section]["logit_dim"] = each
     records.write_json(config.validated(read), folder / "whole/suite.json")
     train_cell = worker.train_cell
 
