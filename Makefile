@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference pages coverage lock config-exists
+	config-docs reference pages cards coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -66,6 +66,12 @@ reference: setup ## keep results/NAME as committed reference results (NAME=defau
 
 pages: setup ## write README.md and RESULTS.md from workflow/pages/ and the numbers in results/reference/
 	@$(BIN)/python workflow/pages.py
+
+cards: ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
+	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals
+	@.venv-rivals/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable .
+	@.venv-rivals/bin/python benchmarks/cards.py results/benchmarks/cards.csv
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
 	@$(BIN)/python -m esgrad.report.coverage results/reference

@@ -35,7 +35,12 @@ PROJECT = PYPROJECT["project"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 SYSTEMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
 LOCK = [Requirement(line) for line in read("requirements.lock").splitlines() if line and not line.startswith("#")]
-ASKED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"], *PYPROJECT["build-system"]["requires"]]
+EXTRAS = PROJECT["optional-dependencies"]
+ASKED = [
+    each
+    for each in [*PROJECT["dependencies"], *itertools.chain(*EXTRAS.values()), *PYPROJECT["build-system"]["requires"]]
+    if not each.startswith("esgrad[")
+]
 PROFILES = sorted(path.parent.name for path in (ROOT / "profiles").glob("*/profile.yaml"))
 
 

@@ -141,6 +141,37 @@ def test_a_variance_beyond_float32_is_served_or_refused_but_gives_no_nan(gradien
         assert got.isfinite().all()
 
 
+@pytest.mark.parametrize(("dtype", "t"), [(torch.float16, 1e-16), (torch.bfloat16, 1e-30), (torch.float32, 1e-15)])
+def test_noise_that_is_lost_beside_the_logits_is_refused(dtype: torch.dtype, t: float) -> None:
+    """σ below the steps of float32, in which x + q is made whatever the logits are."""
+    with pytest.raises(ValueError, match=rf"^noise_variance t = {t} is lost beside logits"):
+        es(LOGITS.to(dtype), noise_variance=t)
+
+
+def test_a_gradient_that_half_precision_cannot_hold_is_refused_and_no_infinity() -> None:
+    logits = torch.zeros(3, 4, dtype=torch.float16)
+    with pytest.raises(ValueError, match=r"^the gradient reaches .*float16; logits.float\(\) would do"):
+        es(logits, noise_variance=1e-12)
+    assert es(logits.float(), noise_variance=1e-12).isfinite().all()
+
+
+def test_a_default_device_of_another_kind_does_no_harm() -> None:
+    words = [{"noise": noise} for noise in menu.names("noises")] + [{"noise": "gumbel", "credit": "class"}]
+    expected = [es(**each) for each in words]
+    with torch.device("meta"):
+        assert all(torch.equal(es(**each), before) for each, before in zip(words, expected, strict=True))
+
+
+@pytest.mark.parametrize("credit", ["noise", "class"])
+@pytest.mark.parametrize("shaping", menu.names("shapings"))
+def test_micro_batches_with_their_place_are_one_batch_to_the_bit(shaping: str, credit: str) -> None:
+    logits, targets = torch.linspace(-1, 1, 88).reshape(22, 4), torch.arange(22) % 4
+    words = {"shaping": shaping, "credit": credit, "noise": "gumbel"}
+    whole = es(logits, targets=targets, offset=3, **words)
+    parts = [es(logits[i : i + 5], targets=targets[i : i + 5], offset=3 + i, **words) for i in range(0, 22, 5)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
 # Agreement
 
 

@@ -20,6 +20,26 @@ def all_outcomes(num_samples: int) -> Tensor:
     return torch.tensor(list(product([0.0, 1.0], repeat=num_samples)), dtype=torch.float64)[..., None]
 
 
+@EACH_SHAPING
+def test_a_shaping_that_says_so_is_linear_and_no_other(shaping: str) -> None:
+    made = menu.load("shapings", shaping)
+    fitness, other, norms = uniform(2, 9, 5).double(), uniform(2, 9, 5).double().flip(1), 1 + uniform(2, 9, 5).double()
+    together = made.weights(3 * fitness + 2 * other, lambda: norms)
+    apart = 3 * made.weights(fitness, lambda: norms) + 2 * made.weights(other, lambda: norms)
+    assert torch.allclose(together, apart) == made.LINEAR
+
+
+@EACH_SHAPING
+@pytest.mark.parametrize("num_samples", [2, 10, 100])
+def test_weights_at_a_position_do_not_know_how_many_others_there_are(shaping: str, num_samples: int) -> None:
+    """Up to the rounding of functions such as exp, which torch computes in another way at a tensor's end."""
+    fitness, norms = uniform(1, num_samples, 200), 1 + uniform(1, num_samples, 200)
+    whole = menu.load("shapings", shaping).weights(fitness, lambda: norms)
+    for part in (slice(0, 1), slice(5, 8), slice(0, 7), slice(180, 200)):
+        alone = menu.load("shapings", shaping).weights(fitness[..., part], lambda part=part: norms[..., part])
+        torch.testing.assert_close(alone, whole[..., part], rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("constant", [1.0, 0.7, -3.3, 1e6])
 @pytest.mark.parametrize("num_samples", [2, 3, 10, 1000])
 @pytest.mark.parametrize("shaping", ["centered_ranks", "z_score"])

@@ -133,6 +133,7 @@ def test_a_part_equals_the_same_part_of_the_whole(body: str) -> None:
     assert torch.equal(normals(seeds, Role.NOISE, 6, 13, 29, 9, 22, body=body), whole[:, 13:29])  # a chunk
     assert torch.equal(normals([8], Role.NOISE, 6, 0, 30, 9, 22, body=body), whole[1:2])  # a run alone
     assert torch.equal(normals(seeds, Role.NOISE, 6, 0, 30, 5, 22, body=body), whole[:, :, :5])  # a smaller batch
+    assert torch.equal(normals(seeds, Role.NOISE, 6, 0, 30, 4, 22, offset=3, body=body), whole[:, :, 3:7])  # its rest
     for dimension in (21, 20, 3):
         part = normals(seeds, Role.NOISE, 6, 0, 30, 9, dimension, body=body)
         assert torch.equal(part, whole[..., :dimension])
@@ -216,6 +217,8 @@ def test_every_index_comes_first_equally_often() -> None:
         ({"start": -1}, "start is -1"),
         ({"start": 5}, "stop is 4; it must be a whole number from 5"),
         ({"positions": 0}, "positions is 0"),
+        ({"offset": -1}, "offset is -1"),
+        ({"offset": 2**32 - 2, "positions": 3}, "offset is 4294967294; it must be a whole number from 0 to 4294967293"),
         ({"dimension": 0}, "dimension is 0"),
         ({"body": "numpy"}, "unknown body 'numpy'"),
         ({"body": "numba", "device": "meta"}, "body 'numba' runs on a cpu, not on 'meta'"),

@@ -21,11 +21,13 @@ from typing import Any
 
 __version__ = "0.1.0"
 _PUBLIC = {
+    "blackbox": "esgrad.differentiable.module",
+    "check": "esgrad.conformance.check",
     "es_gradient": "esgrad.gradients.at_logits",
     "exact_gradient": "esgrad.gradients.at_logits",
     "plan": "esgrad.planning.plan",
 }
-__all__ = ["__version__", "es_gradient", "exact_gradient", "plan"]
+__all__ = ["__version__", "blackbox", "check", "es_gradient", "exact_gradient", "plan"]
 
 
 def __getattr__(name: str) -> Any:

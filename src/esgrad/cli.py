@@ -73,11 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     try:
         given = parser.parse_args(arguments)
-        given.command(given)
+        return given.command(given) or 0
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "esgrad":
+            raise
+        print(f"esgrad: error: this needs {error.name}: pip install 'esgrad[suite]' brings all of it", file=sys.stderr)
+        return 2
     except (ValueError, OSError, RuntimeError) as error:
         print(f"esgrad: error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -139,6 +143,10 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--min-steps", type=real, help="steps the exact gradient takes to the target; 1,000 is assumed")
     made.add_argument("--data-noise-scale", type=real, help="batch whose noise equals its gradient; 100 is assumed")
     made.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+    made = command("check", check, "What does my estimator estimate? Its card, and exit code 1 where a law fails.")
+    made.add_argument("function", help="module:function, fn(logits, targets, *, num_samples, noise_variance, seed)")
+    made.add_argument("--json", action="store_true", help="print the card as JSON")
 
     made = command("deps", deps, "Print the source files that a job's records depend on.")
     made.add_argument("path", help="a job's folder below runs/, as a dry run shows it")
@@ -231,6 +239,15 @@ def plan(given: argparse.Namespace) -> None:
     arrays = {name: planner.array(asked[name]) for name in ("logits", "targets") if asked[name] is not None}
     answer = planner.plan(**asked | arrays)
     print(json.dumps(answer, allow_nan=False) if given.json else "\n".join(plan_words.lines(answer)))
+
+
+def check(given: argparse.Namespace) -> int:
+    """Print an estimator's card; exit code 1 where a judged law does not hold."""
+    from esgrad.conformance import check as conformance
+
+    card = conformance.check(conformance.load(given.function), given.function)
+    print(json.dumps(card.as_dict(), ensure_ascii=False) if given.json else "\n".join(card.lines()))
+    return 0 if card.passed else 1
 
 
 def deps(given: argparse.Namespace) -> None:

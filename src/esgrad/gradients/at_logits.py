@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from esgrad.gradients import quadrature
+from esgrad.gradients import precision, quadrature
 from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.fitness import PerExample
 from esgrad.gradients.key import Key
@@ -24,6 +24,7 @@ def es_gradient(
     noise_variance: float,
     seed: int,
     step: int,
+    offset: int = 0,
     noise: str = "independent",
     credit: str = "noise",
     shaping: str = "raw",
@@ -43,14 +44,24 @@ def es_gradient(
         noise_variance: t > 0, in units of the logits squared.
         seed, step: the noise is a function of both and of an example's place in the batch, nothing else;
             count `step` up while training, or every step sees the same noise.
+        offset: the place of the first example in the global batch. Micro-batches and ranks that share a step hand over
+            theirs, or all see the same noise; the gradients are then those of one large batch, to the bit.
         noise, credit, shaping: names on those menus (`esgrad list`).
 
     Returns:
         [B, K], to be *ascended*; push it on with `logits.backward(-gradient / len(logits))`.
 
     Raises:
-        ValueError: for NaN or infinite logits, targets out of range, t ≤ 0, N < 1, shapes that do not fit, an
-            unknown word (the nearest known one is named) or a combination that estimates nothing.
+        ValueError: for NaN or infinite logits, targets out of range, t ≤ 0 or lost beside the logits, N < 1, shapes
+            that do not fit, an unknown word (the nearest known one is named), a combination that estimates nothing, or
+            a gradient that half precision cannot hold.
+
+    Example:
+        >>> import torch, esgrad
+        >>> logits, targets = torch.zeros(1, 10), torch.tensor([3])
+        >>> gradient = esgrad.es_gradient(logits, targets, num_samples=1000, noise_variance=1.0, seed=0, step=0)
+        >>> gradient.shape, int(gradient.argmax())
+        (torch.Size([1, 10]), 3)
     """
     _check(logits, targets, noise_variance)
     if isinstance(num_samples, bool) or not isinstance(num_samples, Integral) or num_samples < 1:
@@ -61,11 +72,10 @@ def es_gradient(
         raise ValueError(reason)
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
     point = point.to(torch.promote_types(point.dtype, torch.float32))  # half precision has no room for the noise
-    variance = point.new_tensor([noise_variance])
-    if not (torch.isfinite(variance) and variance > 0):
-        raise ValueError(f"noise_variance t = {noise_variance!r} is out of the range of {point.dtype}")
-    key = Key([seed], Role.NOISE, step)
-    return estimator.gradient(fitness, point, variance, key).gradient[0].to(logits.dtype)
+    precision.check("logits", point[0], noise_variance, point.dtype)
+    key = Key([seed], Role.NOISE, step, offset)
+    gradient = estimator.gradient(fitness, point, point.new_tensor([noise_variance]), key).gradient[0]
+    return precision.narrowed("the gradient", gradient, logits.dtype)
 
 
 def exact_gradient(
@@ -97,13 +107,19 @@ def exact_gradient(
     if not log:
         probability = log_probability.exp()
         log_probability, gradient = probability, probability[:, None] * gradient
-    return log_probability.to(logits.dtype), gradient.to(logits.dtype)
+    value = precision.narrowed("the probability" if not log else "log p", log_probability, logits.dtype)
+    return value, precision.narrowed("the gradient", gradient, logits.dtype)
 
 
 def _check(logits: Tensor, targets: Tensor, noise_variance: float) -> None:
     for name, value in [("logits", logits), ("targets", targets)]:
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} are a torch tensor, not {type(value).__name__}: torch.as_tensor({name}) would do")
+    for name, value in [("logits", logits), ("targets", targets)]:
+        if value.layout != torch.strided or value.device.type == "meta":
+            raise ValueError(f"{name} hold numbers, but theirs are {value.layout} on the device {value.device}")
+    if targets.device != logits.device:
+        raise ValueError(f"targets lie on {targets.device}, logits on {logits.device}: one device would do")
     if logits.dim() != 2 or 0 in logits.shape:
         raise ValueError(f"logits have shape [B, K], not {list(logits.shape)}")
     if not logits.is_floating_point():

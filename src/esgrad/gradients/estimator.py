@@ -37,7 +37,9 @@ def of_tally(law: CountsLaw, tally: Tally, num_samples: int) -> Tensor:
 
 def of_asked(shaping: Shaping, asked: Asked) -> Tensor:
     """The gradient [R, M, D] that a shaping makes of what was said of each sample."""
-    return asked.total(shaping.weights(asked.fitness, asked.norms))
+    # A position's samples lie side by side: torch then orders a sum over them without regard to other positions.
+    fitness = asked.fitness.movedim(1, -1).contiguous().movedim(-1, 1)
+    return asked.total(shaping.weights(fitness, asked.norms))
 
 
 @dataclass(frozen=True)

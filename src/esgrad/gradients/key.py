@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """S distinct seeds, what the numbers are for (`streams.Role`), and the step."""
+    """S distinct seeds, what the numbers are for (`streams.Role`), the step, and where its positions begin."""
 
     seeds: Sequence[int]
     role: int
     step: int
+    offset: int = 0
+    """The place of the first position among all of the step: micro-batches and ranks share a step, not its noise."""

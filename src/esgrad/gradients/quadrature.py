@@ -17,6 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from esgrad.kernels.ordered_sum import ordered_sum
+
 DEPTH = 16.0  # the window ends where the integrands have fallen to e^−16 = 1.1e-7 of their peaks
 MODE_STEPS = 8
 END_STEPS = 4
@@ -173,14 +175,3 @@ def log_cdf_and_ratio(x: Tensor) -> tuple[Tensor, Tensor]:
         ratio[tail] = mills = -far / (1.0 - y * (1.0 - y * (3.0 - y * 15.0)))
         log_cdf[tail] = -0.5 * far * far - mills.log() - HALF_LOG_2PI
     return log_cdf, ratio
-
-
-def ordered_sum(values: Tensor, dim: int) -> Tensor:
-    """Sum over a dimension, kept with length 1, by halving: `torch.sum` may order its terms by the whole shape."""
-    while (length := values.shape[dim]) > 1:
-        half = length // 2
-        folded = values.narrow(dim, 0, half) + values.narrow(dim, half, half)
-        if length % 2:
-            folded.narrow(dim, 0, 1).add_(values.narrow(dim, length - 1, 1))
-        values = folded
-    return values

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esgrad.kernels.compiled import classes as compiled
+from esgrad.kernels import compiled
 from esgrad.kernels.philox import philox
 from esgrad.kernels.streams import check_stream
 
@@ -39,26 +39,33 @@ def weights(log_probability: Tensor) -> Tensor:
     return (value * scale).round()
 
 
-def draw(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int) -> Tensor:
+def draw(
+    cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int, offset: int = 0
+) -> Tensor:
     """Classes of the samples start (even) to stop, int64 [R, n, Q], from the partial sums [R, Q, K] of weights.
 
-    R = S·G runs, those of a seed in a row: they share their uniform numbers, which depend on (seed, role; step, Q's
-    place, sample) alone. ValueError for a seed or step beyond 32 bits.
+    R = S·G runs, those of a seed in a row: they share their uniform numbers, which depend on (seed, role; step, place,
+    sample) alone. The Q places are those from `offset` on. ValueError for a seed, step or place beyond 32 bits.
     """
-    check_stream(seeds, step)
-    if cumulative.device.type == "cpu":
-        out = torch.empty(len(cumulative), stop - start, cumulative.shape[1], dtype=torch.int64)
-        keys = torch.tensor(seeds, dtype=torch.int64).numpy()
-        compiled.draw(cumulative.contiguous().numpy(), keys, int(role), int(step), int(start), out.numpy())
+    check_stream(seeds, step, offset, cumulative.shape[1])
+    if compiled.AVAILABLE and cumulative.device.type == "cpu":
+        from esgrad.kernels.compiled import classes as body
+
+        out = torch.empty(len(cumulative), stop - start, cumulative.shape[1], dtype=torch.int64, device="cpu")
+        keys = torch.tensor(seeds, dtype=torch.int64, device="cpu").numpy()
+        place = int(role), int(step), int(start), int(offset)
+        body.draw(cumulative.contiguous().numpy(), keys, *place, out.numpy())
         return out
-    return draw_torch(cumulative, seeds, role, step, start, stop)
+    return draw_torch(cumulative, seeds, role, step, start, stop, offset)
 
 
-def draw_torch(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int) -> Tensor:
+def draw_torch(
+    cumulative: Tensor, seeds: Sequence[int], role: int, step: int, start: int, stop: int, offset: int = 0
+) -> Tensor:
     """The same in plain torch, on any device: the oracle, equal to the bit."""
     device, places = cumulative.device, cumulative.shape[1]
     pair = torch.arange(start // 2, -(-stop // 2), device=device)[:, None]  # [n/2, 1]
-    place = torch.arange(places, device=device)
+    place = torch.arange(places, device=device) + offset
     block = torch.zeros_like(place)
     counter = torch.stack(torch.broadcast_tensors(block + step, place, pair, block), -1)  # [n/2, Q, 4]
     key = torch.tensor([[seed, role] for seed in seeds], device=device)[:, None, None]  # [S, 1, 1, 2]
@@ -74,8 +81,10 @@ def draw_torch(cumulative: Tensor, seeds: Sequence[int], role: int, step: int, s
 
 def tally(sums: Tensor, weight: Tensor, classes: Tensor) -> None:
     """sums [R, Q, K] float64 += weight [R, n, M] at the classes [R, n, Q], Q = M·k, n ascending, in place."""
-    if sums.device.type == "cpu":
-        compiled.tally(sums.numpy(), weight.double().contiguous().numpy(), classes.contiguous().numpy())
+    if compiled.AVAILABLE and sums.device.type == "cpu":
+        from esgrad.kernels.compiled import classes as body
+
+        body.tally(sums.numpy(), weight.double().contiguous().numpy(), classes.contiguous().numpy())
     else:
         tally_torch(sums, weight, classes)
 

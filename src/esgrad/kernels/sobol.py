@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from esgrad.kernels.compiled import owen as compiled
+from esgrad.kernels import compiled
 from esgrad.kernels.owen import reverse, scramble
 
 
@@ -19,10 +19,12 @@ def scrambled(normals: Tensor, start: int, stop: int) -> Tensor:
     each scrambling's seed."""
     points = _points(start, stop, normals.shape[-1]).to(normals.device)
     seeds = _seeds(normals)
-    if normals.device.type != "cpu":
+    if not compiled.AVAILABLE or normals.device.type != "cpu":
         return scramble(points, seeds)
-    words = torch.empty(len(seeds), len(points), *seeds.shape[1:], dtype=torch.int64)
-    compiled.scramble(points.numpy(), seeds.contiguous().numpy(), words.numpy())
+    from esgrad.kernels.compiled import owen as body
+
+    words = torch.empty(len(seeds), len(points), *seeds.shape[1:], dtype=torch.int64, device="cpu")
+    body.scramble(points.numpy(), seeds.contiguous().numpy(), words.numpy())
     return words
 
 
@@ -34,8 +36,8 @@ def _seeds(normals: Tensor) -> Tensor:
 
 def _points(start: int, stop: int, dimension: int) -> Tensor:
     """Sobol points start to stop, [n, D], their 32 bits reversed."""
-    number, numbers = torch.arange(start, stop)[:, None], _direction_numbers(dimension)
-    points = torch.zeros(stop - start, dimension, dtype=torch.int64)
+    number, numbers = torch.arange(start, stop, device="cpu")[:, None], _direction_numbers(dimension)
+    points = torch.zeros(stop - start, dimension, dtype=torch.int64, device="cpu")
     for bit in range((stop - 1).bit_length()):
         points ^= (number >> bit & 1) * numbers[:, bit]
     return points

@@ -13,6 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from esgrad.kernels import compiled
 from esgrad.kernels.philox import philox, standard_normal
 
 WORD = 2**32
@@ -40,31 +41,32 @@ def normals(
     dimension: int,
     device: str | torch.device = "cpu",
     *,
+    offset: int = 0,
     body: str = "auto",
 ) -> Tensor:
     """Standard normals, float32 [S, stop − start, M, D], of the samples start, …, stop − 1.
 
-    `body` is "numba" (CPU only), "torch" (any device) or "auto"; all give the same bits.
-    Raises ValueError for a seed, step or sample beyond 32 bits, an empty position or dimension, or an unknown body.
+    The first of the M positions is number `offset` of the step. `body` is "numba" (CPU only), "torch" (any device) or
+    "auto", the fastest there is; all give the same bits. Raises ValueError for a seed, step, position or sample beyond
+    32 bits, an empty position or dimension, and an unknown body.
     """
     device = torch.device(device)
-    check_stream(seeds, step)
+    check_stream(seeds, step, offset, positions)
     _check("start", start, WORD)
     _check("stop", stop, WORD + 1, least=start)
-    _check("positions", positions, WORD + 1, least=1)
     _check("dimension", dimension, 4 * WORD + 1, least=1)
     if body not in ("auto", "numba", "torch"):
         raise ValueError(f"unknown body '{body}'. Known: auto, numba, torch.")
     if body == "numba" and device.type != "cpu":
         raise ValueError(f"body 'numba' runs on a cpu, not on '{device}'; use 'auto' or 'torch'.")
     out = torch.empty(len(seeds), stop - start, positions, dimension, dtype=torch.float32, device=device)
-    if device.type == "cpu" and body != "torch":
-        # Imported here: splits, batches and a GPU need no compiler.
+    if device.type == "cpu" and body != "torch" and (compiled.AVAILABLE or body == "numba"):
         from esgrad.kernels.compiled.fill import fill
 
-        fill(out.numpy(), torch.tensor(seeds, dtype=torch.int64).numpy(), int(role), int(step), int(start))
+        keys = torch.tensor(seeds, dtype=torch.int64, device="cpu").numpy()
+        fill(out.numpy(), keys, int(role), int(step), int(start), int(offset))
     else:
-        _fill_by_torch(out, seeds, role, step, start)
+        _fill_by_torch(out, seeds, role, step, start, offset)
     return out
 
 
@@ -72,17 +74,17 @@ def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
     """A random order of 0, …, length − 1, int64 [length] on the CPU: the argsort of 64 random bits per element."""
     check_stream([seed], step)
     _check("length", length, WORD + 1)
-    origin = torch.zeros(1, dtype=torch.int64)
-    counter = _counters(step, origin, origin, torch.arange(length))[0, 0]  # [length, 4]
-    words = philox(counter, torch.tensor([seed, role]))  # [length, 4]
+    origin, places = torch.zeros(1, dtype=torch.int64, device="cpu"), torch.arange(length, device="cpu")
+    counter = _counters(step, origin, origin, places)[0, 0]  # [length, 4]
+    words = philox(counter, torch.tensor([seed, role], device="cpu"))  # [length, 4]
     return torch.argsort((words[:, 0] << 32) | words[:, 1], stable=True)
 
 
-def _fill_by_torch(out: Tensor, seeds: Sequence[int], role: int, step: int, start: int) -> None:
+def _fill_by_torch(out: Tensor, seeds: Sequence[int], role: int, step: int, start: int, offset: int) -> None:
     """Fill `out` [S, n, M, D] chunk by chunk over samples and coordinates, so that memory stays bounded."""
     num_seeds, samples, positions, dimension = out.shape
     key = torch.tensor([[seed, role] for seed in seeds], device=out.device).reshape(-1, 1, 1, 1, 2)  # [S, 1, 1, 1, 2]
-    position = torch.arange(positions, device=out.device)
+    position = torch.arange(positions, device=out.device) + offset
     blocks = min(-(-dimension // 4), max(1, CHUNK // (num_seeds * positions)))
     chunk = max(1, CHUNK // (num_seeds * positions * blocks))
     for n in range(0, samples, chunk):
@@ -100,13 +102,15 @@ def _counters(step: int, sample: Tensor, position: Tensor, block: Tensor) -> Ten
     return torch.stack(torch.broadcast_tensors(*words), dim=-1)
 
 
-def check_stream(seeds: Sequence[int], step: int) -> None:
-    """ValueError for no seed, and for a seed or step beyond 32 bits."""
+def check_stream(seeds: Sequence[int], step: int, offset: int = 0, positions: int = 1) -> None:
+    """ValueError for no seed, and for a seed, a step or one of the positions from `offset` on beyond 32 bits."""
     if len(seeds) == 0:
         raise ValueError("no seed given; give at least one.")
     for seed in seeds:
         _check("seed", seed, WORD)
     _check("step", step, WORD)
+    _check("positions", positions, WORD + 1, least=1)
+    _check("offset", offset, WORD + 1 - positions)
 
 
 def _check(name: str, value: int, limit: int, least: int = 0) -> None:

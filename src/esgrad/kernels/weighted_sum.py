@@ -7,7 +7,7 @@ at the end the lanes are folded in halves. A kernel that streams over the sample
 import torch
 from torch import Tensor, float32
 
-from esgrad.kernels.compiled import weighted_sum as compiled
+from esgrad.kernels import compiled
 
 LANES = 16
 
@@ -21,8 +21,11 @@ def lanes(weights: Tensor, scores: Tensor) -> Tensor:
 
 def add(total: Tensor, weights: Tensor, scores: Tensor) -> None:
     """total [S, G, M, LANES, D] += weights [S, G, n, M] · scores [S, n, M, D], the first n a multiple of LANES."""
-    if total.device.type == "cpu" and total.dtype == weights.dtype == scores.dtype == float32:
-        compiled.add(total.numpy(), weights.contiguous().numpy(), scores.contiguous().numpy())
+    single = total.dtype == weights.dtype == scores.dtype == float32
+    if compiled.AVAILABLE and total.device.type == "cpu" and single:
+        from esgrad.kernels.compiled import weighted_sum as body
+
+        body.add(total.numpy(), weights.contiguous().numpy(), scores.contiguous().numpy())
     else:
         add_torch(total, weights, scores)
 

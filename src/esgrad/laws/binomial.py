@@ -7,7 +7,7 @@ NODES of them stand for all: a trapezoid sum over a smooth bell converges geomet
 import torch
 from torch import Tensor
 
-from esgrad.gradients.quadrature import ordered_sum
+from esgrad.kernels.ordered_sum import ordered_sum
 
 NODES = 128
 REACH = 7.0  # standard deviations on either side of the mean, and MORE counts for the tail of a narrow one

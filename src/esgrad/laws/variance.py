@@ -21,8 +21,8 @@ from torch import Tensor
 from esgrad import menu
 from esgrad.gradients.credits import Credit
 from esgrad.gradients.noises import Noise
-from esgrad.gradients.quadrature import ordered_sum
 from esgrad.gradients.shapings import CountsLaw, Shaping, has_counts_law
+from esgrad.kernels.ordered_sum import ordered_sum
 from esgrad.laws.binomial import hits
 from esgrad.laws.example import Moments, Place
 from esgrad.laws.places import has_place

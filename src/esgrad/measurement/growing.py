@@ -1,7 +1,5 @@
 """Estimates at networks that are not trained by them, as N grows: a tally, with a faster body where there is one."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -11,8 +9,7 @@ from esgrad.gradients.fitness import PerExample
 from esgrad.gradients.key import Key
 from esgrad.gradients.noises import independent
 from esgrad.gradients.shapings import CountsLaw
-from esgrad.kernels import weighted_sum
-from esgrad.kernels.compiled import hits
+from esgrad.kernels import compiled, weighted_sum
 from esgrad.kernels.streams import Role
 from esgrad.measurement.sampler import Sampler
 from esgrad.tasks.blackboxes import zero_one
@@ -32,7 +29,8 @@ class Growing:
         point = logits.float().expand(draws, *logits.shape)
         arguments = (PerExample(zero_one, targets[None]), point, torch.full((draws,), variance))
         key = Key(self.seeds, Role.QUALITY, step)
-        if sampler.noise is independent and sampler.credit is noise_credit:
+        early = compiled.AVAILABLE and sampler.noise is independent and sampler.credit is noise_credit
+        if early:
             self.tally: noise_credit.Tally = EarlyTally(sampler.noise, *arguments, key, misses)
         else:
             self.tally = sampler.credit.tally(sampler.noise, *arguments, key, misses)  # type: ignore[assignment]
@@ -62,6 +60,8 @@ class EarlyTally(noise_credit.Tally):
 
     def grow_at(self, num_samples: int, active: Tensor) -> int:
         """Up to N samples in all at the active [B] examples; the numbers drawn."""
+        from esgrad.kernels.compiled import hits
+
         draws, positions, dimension = self.point.shape
         if self.hit_sum is None:
             size = (draws, 1, positions, weighted_sum.LANES, dimension)
@@ -69,6 +69,6 @@ class EarlyTally(noise_credit.Tally):
             self.whole_sum = torch.zeros(size) if self.misses else None
         sums = self.hit_sum[:, 0], self.hits, None if self.whole_sum is None else self.whole_sum[:, 0]
         at = self.point[0].contiguous(), self.fitness_of.targets[0], self.sigma[0].expand(positions).contiguous()
-        seeds: Sequence[int] = self.key.seeds
+        seeds, role, step, _ = self.key
         start, self.num_samples = self.num_samples, num_samples
-        return hits.add(*sums, *at, active.contiguous(), seeds, *self.key[1:], start, num_samples)
+        return hits.add(*sums, *at, active.contiguous(), seeds, role, step, start, num_samples)

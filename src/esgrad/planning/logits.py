@@ -13,7 +13,7 @@ from esgrad.laws import Place
 from esgrad.planning.box import MOST_EXAMPLES, Box, drawn
 from esgrad.planning.price import Price, Terms, cheapest, price
 from esgrad.planning.prospect import MOST, PREFERRED, Prospect, best_variance, scan, with_laws
-from esgrad.suite.config import LECTURE
+from esgrad.training.method import LECTURE
 
 COSINE, VARIANCE = 0.5, 1.0
 NOISE, CREDIT, SHAPING = (LECTURE[key] for key in ("noise", "credit", "shaping"))

@@ -15,13 +15,11 @@ from esgrad import menu
 from esgrad.measurement import specifications as measurements
 from esgrad.tasks.data import describe, num_train
 from esgrad.training.job import Job
-from esgrad.training.method import ExactMethod, Method
+from esgrad.training.method import LECTURE, ExactMethod, Method
 
-LECTURE = {"space": "logits", "noise": "independent", "credit": "noise", "shaping": "raw"}
-"""The lecture's method in words."""
 DEFAULTS = {key: word for key, word in LECTURE.items() if key != "shaping"}
 """What a method that samples has unless it says otherwise: the lecture's."""
-SCHEMA = Path("workflow") / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -261,10 +259,7 @@ _Validator = jsonschema.validators.extend(
 
 @cache
 def schema() -> dict[str, Any]:
-    for root in (Path.cwd(), Path(__file__).parents[3]):
-        if (root / SCHEMA).is_file():
-            return yaml.safe_load((root / SCHEMA).read_text(encoding="utf-8"))
-    raise FileNotFoundError(f"{SCHEMA} is missing: run from the root of a checkout of esgrad")
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
 
 def _fill(value: Any, schema: dict[str, Any]) -> None:

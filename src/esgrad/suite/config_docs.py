@@ -7,7 +7,7 @@ from esgrad.suite.config import schema
 
 HEAD = """# Configurations
 
-<!-- Made by `make config-docs` from workflow/schemas/config.schema.yaml; edit that file. -->
+<!-- Made by `make config-docs` from src/esgrad/suite/config.schema.yaml; edit that file. -->
 
 `snakemake --cores all` runs `config.yaml`; `--configfile config/NAME.yaml` another one, which replaces it whole.
 

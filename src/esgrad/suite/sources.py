@@ -40,7 +40,9 @@ def digest_of_job(job: Job) -> str:
 
 
 def closure(starts: Iterable[str | Path]) -> list[Path]:
-    """The files below the package that these ones import, directly or not, themselves included; sorted.
+    """The files of the package that these ones import, directly or not, themselves included; sorted.
+
+    With those of other packages that have a file on a menu.
 
     Without compiled twins, but with what those import elsewhere.
     """
@@ -64,8 +66,16 @@ def digest(paths: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for path in paths:
         if not _is_compiled(path):
-            total.update(f"{path.relative_to(PACKAGE).as_posix()}\0{_meaning(path)}\0".encode())
+            total.update(f"{_name(path)}\0{_meaning(path)}\0".encode())
     return total.hexdigest()[:16]
+
+
+def _name(path: Path) -> str:
+    """A file's place in its package, for a guest's with the package's name."""
+    if path.is_relative_to(PACKAGE):
+        return path.relative_to(PACKAGE).as_posix()
+    (home,) = {folder for folder in menu.guests().values() if path.is_relative_to(folder)}
+    return path.relative_to(home).as_posix()
 
 
 def _is_compiled(path: Path) -> bool:
@@ -117,7 +127,7 @@ def _stands_alone(statement: object) -> bool:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    """The package's files that one file imports."""
+    """The files of the package, or of a guest on its menus, that one file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -130,9 +140,12 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 def _file(name: str) -> Path | None:
     package, _, rest = name.partition(".")
-    if package != "esgrad" or not rest:
+    if package == "esgrad" and rest:
+        path = PACKAGE / rest.replace(".", "/")
+    elif package in menu.guests():
+        path = menu.guests()[package] / name.replace(".", "/")
+    else:
         return None
-    path = PACKAGE / rest.replace(".", "/")
     if path.with_suffix(".py").is_file():
         return path.with_suffix(".py")
     whole = path / "__init__.py"  # decides something where it holds more than words

@@ -30,6 +30,8 @@ MENUS = {
     "schedule": "schedules",
 }
 """The words of a method, and the menus they stand on."""
+LECTURE = {"space": "logits", "noise": "independent", "credit": "noise", "shaping": "raw"}
+"""The lecture's method in words."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ class ControlledMethod(SampledMethod):
 
         estimator, (runs, positions, dimension) = self.estimator(num_samples), at.point.shape
         after = estimator.num_samples
-        drawn = streams.normals(*key, after, after + 1, positions, dimension, device=at.point.device)[:, 0]
+        size, device = (after, after + 1, positions, dimension), at.point.device
+        drawn = streams.normals(key.seeds, key.role, key.step, *size, offset=key.offset, device=device)[:, 0]
         drawn = drawn.repeat_interleave(runs // len(key.seeds), 0)  # [R, M, D]
         gradient = self.control.gradient(estimator, at.point, at.targets, variance, drawn)
         nothing = gradient.new_full((runs,), float("nan"))

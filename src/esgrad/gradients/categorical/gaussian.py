@@ -24,7 +24,8 @@ class Maximum:
     def __init__(self, logits: Tensor, sigma: Tensor) -> None:
         import torch
 
-        from esgrad.gradients.quadrature import log_cdf_and_ratio, ordered_sum
+        from esgrad.gradients.quadrature import log_cdf_and_ratio
+        from esgrad.kernels.ordered_sum import ordered_sum
 
         self.sigma = sigma.double()[..., None]  # [R, Q, 1]
         z = logits.double() / self.sigma
@@ -40,7 +41,7 @@ class Maximum:
 
     def total(self, coefficients: Tensor, probability: Tensor) -> Tensor:
         """Σ_a c_a v_a; a class that cannot be drawn has no coefficient."""
-        from esgrad.gradients.quadrature import ordered_sum
+        from esgrad.kernels.ordered_sum import ordered_sum
 
         d = (coefficients / (probability * self.mass)).where(coefficients != 0, 0.0)[..., None]
         all_classes = ordered_sum(self.ratio, 2)

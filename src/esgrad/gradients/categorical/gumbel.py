@@ -18,13 +18,13 @@ class Softmax:
 
     def total(self, coefficients: Tensor, probability: Tensor) -> Tensor:
         """(c − π Σc)/β."""
-        from esgrad.gradients.quadrature import ordered_sum
+        from esgrad.kernels.ordered_sum import ordered_sum
 
         return (coefficients - probability * ordered_sum(coefficients, -1)) / self.beta
 
     def norms(self, probability: Tensor) -> Tensor:
         """(1 − 2π_a + Σπ²)/β²."""
-        from esgrad.gradients.quadrature import ordered_sum
+        from esgrad.kernels.ordered_sum import ordered_sum
 
         return (1 - 2 * probability + ordered_sum(probability * probability, -1)) / self.beta**2
 

@@ -45,10 +45,12 @@ class _Drawn:
         from esgrad.kernels import classes
 
         size = max(1, CHUNK // (2 * self.cumulative[..., 0].numel())) * 2
+        seeds, role, step, offset = self.key
         while start < stop:
             first = start - start % 2  # two samples share a block of random numbers
             end = min(first + size, stop)
-            drawn = classes.draw(self.cumulative, *self.key, first, end)[:, start - first :]
+            numbers = seeds, role, step, first, end, offset * self.readings
+            drawn = classes.draw(self.cumulative, *numbers)[:, start - first :]
             said = self.fitness_of.judge(drawn.unflatten(2, (-1, self.readings)))
             yield drawn, said.to(self.point.dtype)
             start = end

@@ -43,10 +43,12 @@ class _Drawn:
         """z [S, n, M, D] of the samples start to stop."""
         from esgrad.kernels import streams
 
-        _, positions, dimension = self.point.shape
+        (_, positions, dimension), device = self.point.shape, self.point.device
+        seeds, role, step, offset = self.key
 
         def normals(first: int, last: int) -> Tensor:
-            return streams.normals(*self.key, first, last, positions, dimension, device=self.point.device)
+            place = first, last, positions, dimension
+            return streams.normals(seeds, role, step, *place, offset=offset, device=device)
 
         return self.noise.directions(normals, start, stop)
 

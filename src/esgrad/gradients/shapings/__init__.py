@@ -20,6 +20,8 @@ class Shaping(Protocol):
 
     FEWEST: int
     """The fewest samples N from which anything is estimated."""
+    LINEAR: bool
+    """Whether the weights of a·f + b·g are those of f times a plus those of g times b."""
     NEEDS_NONNEGATIVE: bool
     """Whether a negative fitness would turn the estimate around."""
 

@@ -14,6 +14,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "p"
 FEWEST = 2
+LINEAR = True
 NEEDS_NONNEGATIVE = False
 
 

@@ -13,6 +13,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "p"
 FEWEST = 2
+LINEAR = False
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = True
 

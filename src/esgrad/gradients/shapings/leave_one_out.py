@@ -11,6 +11,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "p"
 FEWEST = 2
+LINEAR = True
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = True
 

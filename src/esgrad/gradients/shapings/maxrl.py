@@ -12,6 +12,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "log p"
 FEWEST = 2
+LINEAR = False
 NEEDS_NONNEGATIVE = True
 WEIGHS_MISSES = True
 

@@ -8,6 +8,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "p"
 FEWEST = 1
+LINEAR = True
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = False
 

@@ -14,6 +14,7 @@ from esgrad.types import Tensor
 
 ASCENDS = "arcsin √p"
 FEWEST = 2
+LINEAR = False
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = True
 

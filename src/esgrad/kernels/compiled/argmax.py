@@ -1,10 +1,11 @@
 """`esgrad.kernels.argmax`, compiled."""
 
 import numpy as np
-from numba import njit
+
+from esgrad.kernels.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit
 def argmax(rows: np.ndarray, found: np.ndarray) -> None:
     for row in range(rows.shape[0]):
         best, largest, total = 0, rows[row, 0], rows[row, 0]

@@ -1,15 +1,17 @@
 """`esgrad.kernels.classes`, compiled."""
 
 import numpy as np
-from numba import njit
 
+from esgrad.kernels.compiled import njit
 from esgrad.kernels.compiled.fill import _philox as _fill_words
 
 TILE = 128  # blocks of two samples at a time
 
 
-@njit(cache=True, nogil=True)
-def draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, out: np.ndarray) -> None:
+@njit
+def draw(
+    cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, offset: int, out: np.ndarray
+) -> None:
     runs, places, classes = cumulative.shape
     samples, group = out.shape[1], runs // len(seeds)
     counters, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
@@ -19,7 +21,7 @@ def draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start:
                 count = min(2 * TILE, samples - first)
                 blocks = (count + 1) // 2
                 for i in range(blocks):
-                    counters[0, i], counters[1, i] = q, (start + first) // 2 + i
+                    counters[0, i], counters[1, i] = offset + q, (start + first) // 2 + i
                 _fill_words(step, counters, seeds[s], role, words, blocks)
                 for g in range(group):
                     r = s * group + g
@@ -39,7 +41,7 @@ def draw(cumulative: np.ndarray, seeds: np.ndarray, role: int, step: int, start:
                         out[r, first + i, q] = below
 
 
-@njit(cache=True, nogil=True)
+@njit
 def tally(sums: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
     runs, samples, places = classes.shape
     readings = places // weight.shape[2]

@@ -5,11 +5,12 @@ and the rounding of every operation are those of the oracle. The coefficients of
 numba's cache does not notice a change in another file.
 """
 
+import numba
 import numpy as np
-from numba import njit
 from numpy import float32, int32, uint32, uint64
 
 from esgrad.kernels import philox
+from esgrad.kernels.compiled import njit
 
 TILE = 256  # blocks of 4 numbers; counters, words and normals of a tile stay in the first-level cache
 M0, M1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
@@ -21,17 +22,26 @@ Floats = tuple[np.float32, ...]
 UNIT, SCALE = float32(1), float32(2.0**-24)
 
 
-def fill(out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int) -> None:
-    """Fill `out` [S, n, M, D], float32 and contiguous, with the normals of samples start, …, start + n − 1.
+def fill(out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, offset: int) -> None:
+    """Fill `out` [S, n, M, D], float32 and contiguous, with the normals of samples start, …, start + n − 1 at the
+    positions offset, …, offset + M − 1.
 
     `seeds` [S] is int64. Nothing is checked here: `streams.normals` does.
     """
-    _fill(out, seeds, role, step, start, *_COEFFICIENTS)
+    _fill(out, seeds, role, step, start, offset, *_COEFFICIENTS)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _fill(
-    out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, log2: Floats, p: Floats, q: Floats
+    out: np.ndarray,
+    seeds: np.ndarray,
+    role: int,
+    step: int,
+    start: int,
+    offset: int,
+    log2: Floats,
+    p: Floats,
+    q: Floats,
 ) -> None:
     _, samples, positions, dimension = out.shape
     blocks = (dimension + 3) // 4
@@ -45,7 +55,7 @@ def _fill(
         for first in range(0, total, TILE):
             count = min(TILE, total - first)
             for i in range(count):
-                counters[0, i], counters[1, i], counters[2, i] = position, sample, block
+                counters[0, i], counters[1, i], counters[2, i] = offset + position, sample, block
                 block += 1
                 if block == blocks:
                     block = 0
@@ -62,7 +72,7 @@ def _fill(
                 at = _pack(scratch, counters[2], count, dimension, flat, at)
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _philox(step: int, counters: np.ndarray, seed: int, role: int, words: np.ndarray, count: int) -> None:
     for i in range(count):
         k0, k1 = uint64(seed), uint64(role)
@@ -77,7 +87,7 @@ def _philox(step: int, counters: np.ndarray, seed: int, role: int, words: np.nda
         words[4 * i + 2], words[4 * i + 3] = uint32(c2), uint32(c3)
 
 
-@njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
+@numba.njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
 def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Floats, q: Floats) -> None:
     l0, l1, l2, l3, l4, l5, l6, l7 = log2
     p0, p1, p2, p3, p4, p5 = p
@@ -97,7 +107,7 @@ def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Flo
         out[i] = (below - above) * SCALE * numerator / denominator
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _pack(normals: np.ndarray, block: np.ndarray, count: int, dimension: int, out: np.ndarray, at: int) -> int:
     """Copy blocks of 4 into rows of `dimension`, whose last block is cut. Returns the next free place."""
     last = (dimension - 1) // 4

@@ -11,12 +11,13 @@ weights that are not 0 on failure.
 
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 import torch
-from numba import njit
 from numpy import float32
 from torch import Tensor
 
+from esgrad.kernels.compiled import njit
 from esgrad.kernels.compiled.fill import _COEFFICIENTS, TILE, Floats, _normal, _philox
 
 FEW = 2  # blocks of a sample that are drawn at once, as deciding what to draw would take longer
@@ -50,7 +51,7 @@ def add(
     return _add(s, c, a, x, y, t, m, k, summed, *place, *_COEFFICIENTS)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add(
     sums: np.ndarray,
     counts: np.ndarray,
@@ -106,13 +107,13 @@ def _add(
     return drawn
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _sum(total: np.ndarray, d: int, b: int, sample: int, row: np.ndarray) -> None:
     for k in range(total.shape[3]):
         total[d, b, sample % total.shape[2], k] += row[k]
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _draw(
     seed: int,
     role: int,
@@ -138,7 +139,7 @@ def _draw(
     _normal(words, normals, 4 * count * blocks, log2, p, q)
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _survivors(
     first: int,
     count: int,
@@ -192,7 +193,7 @@ def _survivors(
     return left, met
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -> bool:
     """Whether the target is the first of the largest; no branches, as every number is there already."""
     mine, lost = _noisy(logits[target], sigma, row[target]), 0
@@ -203,7 +204,7 @@ def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -
     return lost == 0
 
 
-@njit(nogil=True)
+@numba.njit(nogil=True)
 def _noisy(logit: np.float32, sigma: np.float32, normal: np.float32) -> np.float32:
     """l + σq, product and sum each rounded."""
     return float32(logit + float32(sigma * normal))

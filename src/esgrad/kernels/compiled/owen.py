@@ -1,9 +1,9 @@
 """`esgrad.kernels.owen`, compiled."""
 
 import numpy as np
-from numba import njit
 from numpy import uint64
 
+from esgrad.kernels.compiled import njit
 from esgrad.kernels.owen import HASH, LOW, SWAPS
 
 # For the compiled body: numba takes numbers of a module as constants, but not those in a tuple.
@@ -12,7 +12,7 @@ H0, H1, H2, H3 = (uint64(factor) for factor in HASH)
 (W0, M0), (W1, M1), (W2, M2), (W3, M3), (W4, M4) = ((uint64(width), uint64(mask)) for width, mask in SWAPS)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def scramble(points: np.ndarray, seeds: np.ndarray, words: np.ndarray) -> None:
     for s in range(words.shape[0]):
         for n in range(words.shape[1]):

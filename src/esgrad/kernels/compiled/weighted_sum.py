@@ -1,10 +1,11 @@
 """`esgrad.kernels.weighted_sum`, compiled."""
 
 import numpy as np
-from numba import njit
+
+from esgrad.kernels.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit
 def add(total: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
     seeds, group, positions, lanes, dimension = total.shape
     for s in range(seeds):

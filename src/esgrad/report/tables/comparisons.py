@@ -34,8 +34,8 @@ from esgrad.report import markdown as md
 from esgrad.report.runs import COLUMNS, arrivals, backprop, cells, last_rows, targets
 from esgrad.statistics import Interval, mean_interval, ratio_interval
 from esgrad.statistics.comparisons import LEVEL, holm, log_ratios, sign_flip, smallest_detectable
-from esgrad.suite.config import LECTURE
 from esgrad.suite.gathered import Suite
+from esgrad.training.method import LECTURE
 
 ACCURACY, STEPS = "test accuracy", "steps"
 REFERENCE = tuple(LECTURE.values())

@@ -22,7 +22,7 @@ def gradient(estimator: Estimator, logits: Tensor, targets: Tensor, variance: Te
     import torch
 
     from esgrad import laws as theory
-    from esgrad.gradients.quadrature import ordered_sum
+    from esgrad.kernels.ordered_sum import ordered_sum
 
     t = variance.double().reshape(len(variance), -1)  # [R, 1] or [R, B]
     moments = theory.moments(estimator.noise, estimator.credit, logits, targets, t, whole=True)

@@ -1,0 +1,1 @@
+"""What anybody's gradient estimator estimates, found by the laws that ours are held to."""

@@ -1,0 +1,146 @@
+"""`esgrad.blackbox`: a function without a derivative becomes a module whose gradient is an estimate.
+
+forward     y = fn(x)                                as it is: one query an example
+backward    v = ∂L/∂y  →  (1/σ) Σ_n w_n(f) s_n       f_n = v·fn(x + σz_n): N queries an example
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esgrad.differentiable.call import Call
+from esgrad.differentiable.settings import Settings
+
+
+class ESModule(nn.Module):
+    """A function whose gradient is estimated; made by `blackbox`.
+
+    `state_dict` holds the next step and the queries so far, so that a training that is taken up again goes on with
+    fresh noise.
+    """
+
+    def __init__(self, fn: Callable[..., Any], settings: Settings) -> None:
+        super().__init__()
+        if not callable(fn):
+            raise ValueError(f"fn is a function or a module, not {fn!r}")
+        self.fn, self.settings = fn, settings
+        self.step, self.queries = 0, 0
+
+    @torch.compiler.disable
+    def forward(
+        self,
+        *inputs: Tensor,
+        step: int | None = None,
+        offset: int | None = None,
+        mask: Tensor | None = None,
+        **constants: Any,
+    ) -> Tensor:
+        """fn(*inputs, **constants), with an estimate for a gradient.
+
+        Args:
+            inputs: tensors that begin with the batch's axes; those that require a gradient get noise.
+            step: which noise; the same step and place give the same noise. Without it each call that needs a gradient
+                is a step of its own.
+            offset: the place of the first example in the global batch, where micro-batches or ranks share a step.
+            mask: bool, of the batch's shape; where it is False nothing is judged, and the gradient is 0.
+            constants: handed to `fn` as they are, whatever they are.
+
+        Returns:
+            What `fn` answers, as floating-point numbers.
+
+        Raises:
+            ValueError: for inputs, steps and answers that do not fit, in a sentence that names them.
+        """
+        needs = torch.is_grad_enabled() and any(isinstance(each, Tensor) and each.requires_grad for each in inputs)
+        place = self._step(step, offset, needs), offset or 0
+        return Call(self, self.settings, inputs, *place, mask, constants, needs).result()
+
+    def _step(self, step: int | None, offset: int | None, needs: bool) -> int:
+        if step is not None:
+            return step
+        if offset is not None:
+            raise ValueError(
+                f"offset={offset} without a step: micro-batches and ranks that count their own calls would not share a "
+                "step; count the optimizer's steps and hand step= as well"
+            )
+        self.step += needs
+        return self.step - needs
+
+    def get_extra_state(self) -> Tensor:
+        """What `state_dict` keeps beside parameters: the next step and the queries so far."""
+        return torch.tensor([self.step, self.queries], device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up what `state_dict` kept."""
+        self.step, self.queries = state.tolist()
+
+    def extra_repr(self) -> str:
+        return self.settings.words()
+
+
+def blackbox(
+    fn: Callable[..., Any],
+    *,
+    num_samples: int,
+    noise_variance: float | Sequence[float],
+    seed: int,
+    noise: str = "independent",
+    credit: str = "noise",
+    shaping: str | None = None,
+    batch_dims: int = 1,
+    inputs: Sequence[int] | None = None,
+    binary: bool | None = None,
+    max_examples: int | None = None,
+) -> ESModule:
+    """Make any function of tensors differentiable by evolution strategies.
+
+        f = esgrad.blackbox(fn, num_samples=16, noise_variance=0.1, seed=0)
+        y = f(x)                # fn(x), in the middle of any network; y.sum().backward() fills x.grad
+
+    What is estimated. With `shaping` raw or leave_one_out the mean of the estimate is the gradient of the smoothed
+    function E fn(x + q), q of mean 0 and variance t, times what comes from above (arXiv 1703.03864, section 2). maxrl
+    and success estimate the gradient of log E fn instead, up to a factor below 1 (arXiv 2602.02710). Their `y` is still
+    fn(x): ascend it.
+
+    What it costs. A call asks about each example once, its backward pass N times more; `f.queries` counts. A second
+    backward pass through the same graph asks again, with the same noise. In memory are at most some 32 times the
+    examples' numbers, or 256 MB if that is more, beside what `fn` itself needs.
+
+    Args:
+        fn: takes the inputs, [B, ...] each, and answers with one number an example, [B]; with more, [B, ...]: then
+            the fitness of a sample is Σ v·fn(x + q) with v from above; or with one number for the whole batch: then the
+            batch is perturbed as a whole. It must not mix examples, and is handed many samples at once, n·B examples.
+            bool answers are 0 or 1. A list, an array or a number will do. Parameters inside it get their exact
+            gradient, so that a head and the loss may be put into `fn`: the loss is then the fitness.
+        num_samples: N ≥ 1, samples an example.
+        noise_variance: t > 0, in units of the input squared; or one for each input that gets noise.
+        seed: a whole number; the noise is a function of seed, step and place alone.
+        noise, credit, shaping: words of those menus (`esgrad list`). With `credit="class"` the one noisy input are
+            logits [..., K], and `fn` gets the class of each, whole numbers without that axis. Without a shaping it is
+            leave_one_out, because raw pays for the level of the fitness; raw at N = 1 and where leave_one_out would be
+            biased; and success for 0/1 answers credited with the class.
+        batch_dims: how many leading axes tell examples apart: 2 for [B, T, K] judged token by token; 0 for none.
+        inputs: places of the inputs that get noise; without it all that require a gradient.
+        binary: whether the answers are 0 or 1; without it bool answers are.
+        max_examples: the most examples that `fn` is handed at once.
+
+    Returns:
+        A module, `f(*inputs, step=None, offset=None, mask=None, **constants)` (`ESModule.forward`).
+
+    Raises:
+        ValueError: for a word nobody knows (the nearest is named), a number out of range, or a combination that
+            estimates nothing.
+
+    Example:
+        >>> import torch, esgrad
+        >>> f = esgrad.blackbox(lambda x: (x > 0).float().mean(-1), num_samples=1000, noise_variance=1.0, seed=0)
+        >>> x = torch.zeros(1, 4, requires_grad=True)
+        >>> f(x).sum().backward()
+        >>> x.grad.round(decimals=1)      # each of the four: a density of the normal, .399, over 4
+        tensor([[0.1000, 0.1000, 0.1000, 0.1000]])
+    """
+    given = None if inputs is None else tuple(inputs)
+    words = noise, credit, shaping
+    return ESModule(fn, Settings(num_samples, noise_variance, seed, *words, batch_dims, given, binary, max_examples))
