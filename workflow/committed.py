@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+BENCHMARKS = REFERENCE.parent / "benchmarks"
 NAMES = {"default": "digits", "mnist": "MNIST"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from committed import NAMES, accuracies, chosen, config, exponents, has, interval, over_t, table, two
+from committed import BENCHMARKS, NAMES, accuracies, chosen, config, exponents, has, interval, over_t, table, two
 
 from esgrad import menu
 from esgrad.report import markdown as md
@@ -33,6 +33,22 @@ def menus() -> list[dict[str, str]]:
         {"menu": name, "says": says, "choices": ", ".join(f"`{word}`" for word in menu.names(name))}
         for name, says in MENUS.items()
     ]
+
+
+def cards_table() -> str:
+    """What `esgrad check` found of other libraries' estimators."""
+    cards = pd.read_csv(BENCHMARKS / "cards.csv", dtype=str, keep_default_na=False)
+    rows = [
+        {
+            "estimator": f"{card['estimator']} ({card['version']})",
+            "its mean is": card["unbiased for"].partition(" within")[0],
+            "its scale": card["scale"],
+            "its variance": card["variance"].removesuffix(", the nearest law"),
+            "does not hold": card["fails"] or "—",
+        }
+        for card in cards.to_dict("records")
+    ]
+    return grid(rows)
 
 
 def accuracy_table(samples: tuple[int, ...], suites: Iterable[str] = NAMES) -> str:

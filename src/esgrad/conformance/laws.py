@@ -93,10 +93,11 @@ def variance(draws: list[Draws]) -> Finding:
             torch.cat([getattr(each, part) / law for each, law in zip(draws, laws, strict=True)])
             for part in ("total_variance", "variance_error")
         )
-        ratios[f"{shaping} credited with the {credit}"] = float(ratio.mean())
+        ratios[f"{shaping} credited with the {credit}"] = ratio
         holds |= bool((ratio <= 1 + STANDARD_ERRORS * error + 1e-6).all())
-    near = min(ratios, key=lambda law: abs(log(ratios[law] + 1e-12)))
-    return Finding("variance", f"{ratios[near]:.2f} times that of {near}, the nearest law", holds)
+    near = min(ratios, key=lambda law: abs(log(float(ratios[law].mean()) + 1e-12)))
+    low, high = ratios[near].min(), ratios[near].max()
+    return Finding("variance", f"{low:.2f} to {high:.2f} times that of {near}, the nearest law", holds)
 
 
 def _law(credit: str, shaping: str, t: float) -> Tensor:

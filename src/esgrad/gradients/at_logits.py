@@ -94,6 +94,12 @@ def exact_gradient(
 
     Raises:
         ValueError: as `es_gradient`.
+
+    Example:
+        >>> import torch, esgrad
+        >>> probability, gradient = esgrad.exact_gradient(torch.zeros(1, 10), torch.tensor([3]), 1.0)
+        >>> round(float(probability), 3), int(gradient.argmax())
+        (0.1, 3)
     """
     _check(logits, targets, noise_variance)
     sigma = torch.full_like(targets, noise_variance, dtype=torch.float64).sqrt()

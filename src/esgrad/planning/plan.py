@@ -84,6 +84,13 @@ def plan(
     Raises:
         ValueError: for none or several of the three problems or of the first two questions, a number out of range,
             logits or targets as in `esgrad.es_gradient`, a noise × shaping without a law (those with one are named).
+
+    Example:
+        >>> import esgrad
+        >>> esgrad.plan(logit_dim=1000, cosine=0.5)["num_samples"]
+        31773
+        >>> esgrad.plan(logit_dim=1000, cosine=0.5, credit="class")["num_samples"]
+        693
     """
     problem = _problem(logit_dim, logits, targets, parameters)
     if (blackbox is not None or readings is not None) and problem == "parameters":
