@@ -73,7 +73,7 @@ def test_the_wheel_asks_for_torch_and_numpy(wheel: Path) -> None:
 
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("esgrad/")}
-    sources = (path for path in (ROOT / "src/esgrad").rglob("*") if path.suffix in (".py", ".yaml", ".typed"))
+    sources = (path for path in (ROOT / "src/esgrad").rglob("*") if path.suffix in (".py", ".yaml", ".typed", ".txt"))
     assert {path.relative_to(ROOT / "src").as_posix() for path in sources} == held
 
 

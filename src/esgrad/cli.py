@@ -148,6 +148,11 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("function", help="module:function, fn(logits, targets, *, num_samples, noise_variance, seed)")
     made.add_argument("--json", action="store_true", help="print the card as JSON")
 
+    made = command("new", new, "Write a package with a file of your own for a menu, and its test.")
+    made.add_argument("kind", help="shaping, noise, credit or blackbox")
+    made.add_argument("name", help="of the file, such as my_idea")
+    made.add_argument("--into", type=Path, default=Path(), help="the folder to write it in, instead of this one")
+
     made = command("deps", deps, "Print the source files that a job's records depend on.")
     made.add_argument("path", help="a job's folder below runs/, as a dry run shows it")
     made.add_argument("--config", default="config/config.yaml", help="the configuration it belongs to")
@@ -248,6 +253,17 @@ def check(given: argparse.Namespace) -> int:
     card = conformance.check(conformance.load(given.function), given.function)
     print(json.dumps(card.as_dict(), ensure_ascii=False) if given.json else "\n".join(card.lines()))
     return 0 if card.passed else 1
+
+
+def new(given: argparse.Namespace) -> None:
+    """Write a package for a menu."""
+    from esgrad import new as packages
+
+    paths = packages.write(given.kind, given.name, given.into)
+    print(*paths, sep="\n")
+    print(
+        f"Now: pip install -e {paths[0].parent}, then pytest {paths[-1]}, then esgrad list {packages.MENUS[given.kind]}"
+    )
 
 
 def deps(given: argparse.Namespace) -> None:
