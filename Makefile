@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference pages docs cards coverage lock config-exists
+	config-docs reference pages docs compatibility cards coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -69,6 +69,9 @@ pages: setup ## write README.md and RESULTS.md from workflow/pages/ and the numb
 
 docs: setup ## write the pages of the API from its docstrings: build/docs/esgrad.html
 	@$(BIN)/python workflow/docs.py build/docs
+
+compatibility: ## try the light package with the oldest torch that it admits and the newest there is (12 GB on the way)
+	@PYTHON="$(if $(PYTHON),$(PYTHON),python3)" bash workflow/compatibility.sh
 
 cards: ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
 	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals
