@@ -277,7 +277,7 @@ def test_a_list_an_array_and_whole_numbers_will_do(answer: Callable[[Tensor], An
     x = torch.linspace(-1, 1, 12).reshape(4, 3)
     expected = gradients(made(lambda x: (x[:, 0] > 0).float()), x, step=0)
     found = gradients(made(lambda x: answer((x[:, 0] > 0).float())), x, step=0)
-    assert torch.allclose(found, expected) if answer is Tensor.bool else torch.equal(found, expected)
+    assert torch.allclose(found, expected) if answer in (Tensor.bool, Tensor.long) else torch.equal(found, expected)
 
 
 # Steps, places and what is remembered
@@ -340,6 +340,70 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch_to_the_bit(credit: 
     assert not torch.equal(parts(lambda i: {"step": 7}), whole)
 
 
+def test_micro_batches_of_tokens_count_by_the_first_axis() -> None:
+    x = torch.linspace(-1, 1, 60).reshape(4, 5, 3)
+    f = made(lambda x: x.sum(-1), batch_dims=2)
+    whole = gradients(f, x, step=1)
+    parts = [gradients(f, x[i : i + 2], step=1, offset=i) for i in (0, 2)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_mask_and_parts_of_tokens_go_together() -> None:
+    x, handed = torch.linspace(-1, 1, 60).reshape(4, 5, 3), []
+    mask = torch.arange(20).reshape(4, 5) % 3 != 0
+
+    def judge(x: Tensor) -> Tensor:
+        handed.append(len(x) * x.shape[1])
+        return x.sum(-1)
+
+    whole = gradients(made(judge, batch_dims=2), x, step=1, mask=mask)
+    assert torch.equal(whole == 0, ~mask[..., None].expand(4, 5, 3))
+    handed.clear()
+    found = gradients(made(judge, batch_dims=2, max_examples=10), x, step=1, mask=mask)
+    assert torch.equal(found, whole)
+    assert max(handed[1:]) <= 10
+
+
+def test_a_masked_example_is_handed_over_without_noise() -> None:
+    seen = []
+    x = torch.tensor([[1.0], [2.0]])
+    gradients(made(lambda x: seen.append(x.clone()) or x[:, 0]), x, mask=torch.tensor([True, False]))
+    assert set(seen[1][1::2].flatten().tolist()) == {2.0}
+    assert len(set(seen[1][::2].flatten().tolist())) == 8
+
+
+def test_each_input_of_a_batch_judged_as_a_whole_has_its_own_t() -> None:
+    x, y = torch.zeros(1, 1, requires_grad=True), torch.zeros(1, 1, requires_grad=True)
+    f = made(lambda x, y: (x + y).sum(), num_samples=20_000, noise_variance=(0.01, 4.0))
+    f(x, y).backward()
+    assert x.grad.item() == pytest.approx(1, abs=0.8)  # type: ignore[union-attr]
+    assert y.grad.item() == pytest.approx(1, abs=0.05)  # type: ignore[union-attr]
+
+
+def test_each_input_s_own_t_is_held_to_its_own_numbers() -> None:
+    x, y = torch.ones(1, 1, requires_grad=True), torch.full((1, 1), 1e6, requires_grad=True)
+    with pytest.raises(ValueError, match="t = 1e-06 is lost beside input 1"):
+        made(lambda x, y: (x + y)[:, 0], noise_variance=(1.0, 1e-6))(x, y)
+
+
+def test_classes_may_be_answered_with_many_numbers() -> None:
+    logits, above = torch.zeros(COPIES, 3), torch.tensor([1.0, -2.0])
+    many = made(lambda c: torch.stack([c == 1, c == 2], 1).float(), credit="class", noise="gumbel")
+    x = logits.clone().requires_grad_()
+    (many(x, step=0) @ above).sum().backward()
+    single = made(lambda c: (c == 1).float() - 2 * (c == 2).float(), credit="class", noise="gumbel")
+    assert torch.allclose(x.grad, gradients(single, logits, step=0), atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_message_names_the_example_s_place_in_the_whole_batch() -> None:
+    def judge(x: Tensor) -> Tensor:
+        return torch.where(x.round() == 7, torch.nan, x)[:, 0] if len(x) < 6 else x[:, 0]
+
+    x = torch.arange(6.0)[:, None] + 3
+    with pytest.raises(ValueError, match=r"nan for example 4 in sample \d"):
+        gradients(made(judge, max_examples=2, noise_variance=1e-4), x)
+
+
 def test_the_noise_of_micro_batches_adds_up_to_no_more_than_that_of_a_batch() -> None:
     """Sharing it, eight parts of 8 would have nearly eight times the variance of one batch of 64."""
     f = made(lambda x: x.sum(-1), num_samples=1, shaping="raw")
@@ -376,6 +440,13 @@ def test_a_gradient_in_the_middle_of_a_network_trains_it() -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
+def test_torch_func_grad_keeps_exact_gradients_exact() -> None:
+    f, x, y = made(lambda x, y: (x * y * y).sum(-1), inputs=[0]), X.expand(2, 3).contiguous(), torch.ones(2, 3)
+    found = torch.func.grad(lambda x, y: f(x, y, step=0).sum(), argnums=(0, 1))(x, y)
+    assert torch.equal(found[1], 2 * x * y)
+    assert torch.equal(found[0], gradients(f, x, y, step=0))
+
+
 def test_torch_func_grad_is_autograd_s() -> None:
     f = made(lambda x: np.sin(x.numpy()).sum(-1))  # with numbers, which a transform's own tensors do not show
     x = X.expand(2, 3).contiguous()
@@ -408,6 +479,51 @@ def test_a_second_derivative_is_refused_by_name() -> None:
     (first,) = torch.autograd.grad(made(lambda x: x.sin().sum(-1))(x).sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match=r"second derivative.*detach"):
         first.sum().backward()
+
+
+def test_a_second_derivative_through_what_is_exact_is_refused_too() -> None:
+    w, x = torch.ones(3, 1, requires_grad=True), X[None].clone().requires_grad_()
+    said = made(lambda x: (x @ w)[:, 0])(x)
+    (first,) = torch.autograd.grad(said.square().sum(), w, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"second derivative.*detach"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_a_function_that_changes_what_it_is_handed_changes_nothing_else(most: int | None) -> None:
+    def spoiling(x: Tensor, y: Tensor) -> Tensor:
+        y += 1
+        return x.mul_(y).sum(-1)
+
+    x, y = X.expand(2, 3).clone().requires_grad_(), torch.zeros(2, 3)
+    f = made(spoiling, num_samples=4000, max_examples=most, inputs=[0])
+    said = f(x, y.clone(), step=0)
+    assert torch.equal(x.detach(), X.expand(2, 3))
+    handed = torch.zeros(2, 3)
+    said = f(x, handed, step=0)
+    assert torch.equal(handed, torch.ones(2, 3)), "in the forward pass it is the caller's own"
+    said.sum().backward()
+    assert torch.equal(handed, torch.ones(2, 3))
+    assert torch.allclose(x.grad, torch.full((2, 3), 2.0), atol=0.3)  # type: ignore[arg-type]
+
+
+def test_answers_with_more_digits_than_the_input_keep_them() -> None:
+    x = torch.zeros(500, 3)
+    for fn in (lambda x: 1e9 + x.double().sum(-1), lambda x: 10**15 + (x.double().sum(-1) * 1e6).long()):
+        found = gradients(made(fn), x, step=0)
+        scale = 1.0 if fn(x).is_floating_point() else 1e6
+        assert torch.allclose(found.mean(0) / scale, torch.ones(3), atol=0.2)
+
+
+def test_replicas_of_data_parallel_are_refused() -> None:
+    with pytest.raises(ValueError, match="use DistributedDataParallel"):
+        made(lambda x: x.sum(-1))._replicate_for_data_parallel()
+
+
+def test_a_list_of_tensors_keeps_their_graph() -> None:
+    head = nn.Linear(3, 1)
+    gradients(made(lambda x: [head(row)[0] for row in x]), X.expand(2, 3))
+    assert head.weight.grad is not None
 
 
 def test_checkpointing_asks_again_for_the_answer_but_keeps_the_noise() -> None:
@@ -493,6 +609,7 @@ def test_the_global_random_state_is_left_alone() -> None:
         ({"batch_dims": -1}, "batch_dims is a whole number from 0, not -1"),
         ({"max_examples": 0}, "max_examples is a whole number from 1, not 0"),
         ({"inputs": [0, 0]}, "inputs names different places"),
+        ({"inputs": 0}, "inputs is a list of places"),
         ({"binary": "yes"}, "binary is True, False or None, not 'yes'"),
     ],
     ids=str,
@@ -519,9 +636,10 @@ def test_what_is_no_function_is_refused() -> None:
         ((torch.ones(2, 3),), {"step": -1}, "step is -1"),
         ((torch.ones(2, 3),), {"step": 0, "offset": 2**32}, "offset is 4294967296"),
         ((torch.ones(2, 3),), {"mask": torch.ones(3, dtype=torch.bool)}, r"mask is bool, of the batch's shape \[2\]"),
+        ((torch.ones(2, 3),), {"mask": [True, False]}, "mask is a bool tensor, not a list"),
         ((torch.tensor([[1.0, float("inf")]]),), {}, r"input 0 holds finite numbers, but at \[0, 1\] it is inf"),
     ],
-    ids=["none", "number", "batches", "meta", "sparse", "offset", "step", "far", "mask", "inf"],
+    ids=["none", "number", "batches", "meta", "sparse", "offset", "step", "far", "mask", "list", "inf"],
 )
 def test_wrong_inputs_are_refused_before_anything_is_asked(handed: Any, named: dict[str, Any], words: str) -> None:
     f = made(lambda x: x.sum(-1))

@@ -18,7 +18,8 @@ def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
     328, "Evolution Strategies for Approximating Gradients"). Judged are sign, scale at two σ, what the estimate is
     unbiased for, its variance beside the laws, the seed and the global random state; told are queries, NaN and
     micro-batches.
-    Asks for estimates of 4 samples at three places, and takes 5 standard errors for a difference.
+    Asks for estimates of 6 samples at three places, which must be independent of each other, and takes 5 standard
+    errors for a difference.
 
     Args:
         gradient: `fn(logits [B, K], targets [B], *, num_samples, noise_variance, seed) -> [B, K]`, to be ascended, per

@@ -15,7 +15,7 @@ Gradient = Callable[..., Tensor]
 LOGITS = torch.tensor([[0.3, 0.1, -0.2, 1.0], [0.0, 0.0, 0.0, 0.0], [-0.1, 0.8, 0.0, 0.1]])
 TARGETS = torch.tensor([3, 1, 0])  # ahead, level, behind
 VARIANCES = (0.25, 2.25)
-NUM_SAMPLES = 4
+NUM_SAMPLES = 6  # other than K, so that neither passes for the other
 STANDARD_ERRORS = 5.0
 
 
@@ -61,6 +61,8 @@ class Draws:
 
 def ask(gradient: Gradient, variance: float, copies: int) -> Draws:
     """So many estimates by the gradient at each place; ValueError if they are no [B, K] of finite numbers."""
+    if copies < 100:
+        raise ValueError(f"copies is {copies}: from fewer than 100 estimates nothing can be told")
     logits, targets = LOGITS.repeat(copies, 1), TARGETS.repeat(copies)
     found = gradient(logits, targets, num_samples=NUM_SAMPLES, noise_variance=variance, seed=0)
     check_shape(found, logits)

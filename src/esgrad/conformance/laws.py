@@ -121,7 +121,7 @@ def seed(gradient: Gradient) -> Finding:
 def global_state(gradient: Gradient) -> Finding:
     """The random state of torch, NumPy and Python is left as it was, and decides nothing."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    first = gradient(LOGITS, TARGETS, seed=1, **SMALL)
+    first = gradient(LOGITS.clone(), TARGETS.clone(), seed=1, **SMALL)
     after = torch.get_rng_state(), np.random.get_state(), random.getstate()
     touched = [
         name
@@ -133,7 +133,7 @@ def global_state(gradient: Gradient) -> Finding:
         if not same
     ]
     torch.rand(1), np.random.rand(), random.random()
-    if not torch.equal(gradient(LOGITS, TARGETS, seed=1, **SMALL), first):
+    if not torch.equal(gradient(LOGITS.clone(), TARGETS.clone(), seed=1, **SMALL), first):
         return Finding("global state", "decides the noise: other random numbers drawn before change it", False)
     if touched:
         return Finding("global state", f"of {' and '.join(touched)} is changed", False)
@@ -156,7 +156,7 @@ def queries(gradient: Gradient) -> Finding:
         asked += answer.numel()
         return answer
 
-    gradient(LOGITS, TARGETS, seed=1, blackbox=counting, **SMALL)
+    gradient(LOGITS.clone(), TARGETS.clone(), seed=1, blackbox=counting, **SMALL)
     return Finding("queries", f"{asked / len(LOGITS):g} an example at N = {NUM_SAMPLES}", None)
 
 
@@ -164,9 +164,9 @@ def nan(gradient: Gradient) -> Finding:
     """What it makes of an example whose logits are NaN."""
     logits = LOGITS.clone()
     logits[1] = torch.nan
-    clean = gradient(LOGITS, TARGETS, seed=1, **SMALL)
+    clean = gradient(LOGITS.clone(), TARGETS.clone(), seed=1, **SMALL)
     try:
-        found = gradient(logits, TARGETS, seed=1, **SMALL)
+        found = gradient(logits, TARGETS.clone(), seed=1, **SMALL)
     except Exception as error:  # whatever somebody's code raises
         return Finding("NaN", f"is refused: {type(error).__name__}", None)
     others = torch.equal(found[[0, 2]], clean[[0, 2]])

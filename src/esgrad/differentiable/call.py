@@ -51,9 +51,9 @@ class Call:
         self.axes = self.settings.batch_dims
         handed.check(self.inputs, self.axes)
         self.noisy = handed.noisy(self.inputs, self.settings)
-        if self.mask is not None and (self.mask.dtype != torch.bool or self.mask.shape != self.batch):
-            given = f"{self.mask.dtype} {list(self.mask.shape)}"
-            raise ValueError(f"mask is bool, of the batch's shape {list(self.batch)}, not {given}")
+        if self.mask is not None:
+            handed.check_mask(self.mask, self.batch)
+            self.mask = self.mask.clone()  # for the samples asked about later
         check_stream([self.settings.seed], self.step, self.offset)
         check_stream([self.settings.seed], self.step, self.offset * self.unit, max(1, self.batch.numel()))
         self.autocast = _autocast(self.inputs[0].device.type)
@@ -74,10 +74,14 @@ class Call:
             self.needs = False
         if not self.needs:
             return self.answer(self.inputs)
-        if torch._C._are_functorch_transforms_active():  # only inside the node do tensors show their numbers
-            return Node.apply(self, None, *self.inputs)
-        cut = [each.detach() if place in self.noisy else each for place, each in enumerate(self.inputs)]
-        return Node.apply(self, self.answer(tuple(cut)), *self.inputs)
+        cut = tuple(each.detach().clone() if place in self.noisy else each for place, each in enumerate(self.inputs))
+        try:
+            said = self.answer(cut)
+        except RuntimeError:
+            if not torch._C._are_functorch_transforms_active():
+                raise
+            said = None  # the function asks for numbers, which a transform's tensors show inside the node alone
+        return Node.apply(self, said, *self.inputs)
 
     def answer(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """What the function says of its inputs as they are, as floating-point numbers."""

@@ -12,6 +12,8 @@ from esgrad.gradients.facts import Facts
 from esgrad.gradients.fitness import Points
 from esgrad.kernels.ordered_sum import ordered_sum
 
+PART = 2**24  # numbers of all inputs that the function is handed at a time
+
 
 @dataclass
 class Called:
@@ -45,7 +47,10 @@ class Called:
                 noise = noise.where(self.mask[:, None], 0.0)
             return self.layout.perturbed(noise + centre)
 
-        return self._in_parts(inputs, len(directions)).to(centre.dtype)
+        said = self._in_parts(inputs, len(directions))
+        if said.is_floating_point():  # an answer may have more digits than the input
+            return said.to(torch.promote_types(said.dtype, centre.dtype))
+        return said.to(centre.dtype if self.facts.binary else torch.float64)
 
     def reading_shape(self, dimension: int) -> tuple[int, int]:
         """Of the D coordinates of a position: k readings of K logits each, the last axis of the input."""
@@ -54,11 +59,13 @@ class Called:
 
     def judge(self, classes: Tensor) -> Tensor:
         """The fitness [1, n, M] of classes [1, n, M, k]."""
-        return self._in_parts(lambda start, stop: self.layout.with_classes(classes[0, start:stop]), classes.shape[1])
+        said = self._in_parts(lambda start, stop: self.layout.with_classes(classes[0, start:stop]), classes.shape[1])
+        return said if said.is_floating_point() or self.facts.binary else said.double()
 
     def _in_parts(self, inputs: Callable[[int, int], list[Tensor]], samples: int) -> Tensor:
         """The answers [1, n, M] to n samples, no more of them at a time than the function may be handed."""
-        size = samples if self.layout.axes else 1
+        numbers = sum(each.numel() for each in self.layout.inputs)
+        size = min(samples, max(1, PART // max(1, numbers))) if self.layout.axes else 1
         if self.max_examples is not None:
             size = min(size, max(1, self.max_examples // self.layout.positions))
         said = [self._part(inputs, start, min(start + size, samples)) for start in range(0, samples, size)]
@@ -116,6 +123,8 @@ def tensor(said: Any, like: Tensor) -> Tensor:
     """What a function answered, as a tensor beside its input: a number, a list or an array of numbers will do."""
     if isinstance(said, Tensor):
         return said
+    if isinstance(said, (list, tuple)) and said and all(isinstance(each, Tensor) for each in said):
+        return torch.stack(list(said))  # as_tensor would cut them from their graph
     try:
         return torch.as_tensor(said, device=like.device)
     except (TypeError, ValueError, RuntimeError):

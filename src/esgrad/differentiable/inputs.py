@@ -68,6 +68,15 @@ def noisy(inputs: Sequence[Tensor], settings: Settings) -> tuple[int, ...]:
     return places
 
 
+def check_mask(mask: Any, batch: torch.Size) -> None:
+    """ValueError for what is no bool tensor of the batch's shape."""
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"mask is a bool tensor, not a {type(mask).__name__}: torch.as_tensor(mask) would do")
+    if mask.dtype != torch.bool or mask.shape != batch:
+        given = f"{mask.dtype} {list(mask.shape)}"
+        raise ValueError(f"mask is bool, of the batch's shape {list(batch)}, not {given}")
+
+
 def check_values(layout: Layout, variances: tuple[float, ...], mask: Tensor | None) -> None:
     """ValueError for NaN and infinity, and for noise so small beside an input that its numbers swallow it."""
     each_variance = variances if len(variances) > 1 else variances * len(layout.noisy)

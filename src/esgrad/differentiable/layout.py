@@ -78,4 +78,6 @@ class Layout:
         return replace(self, inputs=tuple(each[start:stop] for each in self.inputs))
 
     def _repeated(self, each: Tensor, samples: int) -> Tensor:
-        return each.expand(samples, *each.shape).flatten(0, 1) if self.axes else each
+        """Copies, as a function may change what it is handed."""
+        many = each.detach().expand(samples, *each.shape).clone()
+        return many.flatten(0, 1) if self.axes else many[0]

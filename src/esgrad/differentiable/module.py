@@ -44,7 +44,7 @@ class ESModule(nn.Module):
             step: which noise; the same step and place give the same noise. Without it each call that needs a gradient
                 is a step of its own.
             offset: the place of the first example in the global batch, where micro-batches or ranks share a step.
-            mask: bool, of the batch's shape; where it is False nothing is judged, and the gradient is 0.
+            mask: bool, of the batch's shape; where it is False the answer counts for nothing, and the gradient is 0.
             constants: handed to `fn` as they are, whatever they are.
 
         Returns:
@@ -76,6 +76,11 @@ class ESModule(nn.Module):
         """Take up what `state_dict` kept."""
         self.step, self.queries = state.tolist()
 
+    def _replicate_for_data_parallel(self) -> Any:
+        raise ValueError(
+            "DataParallel's replicas would share their noise: use DistributedDataParallel, with step and offset"
+        )
+
     def extra_repr(self) -> str:
         return self.settings.words()
 
@@ -105,8 +110,8 @@ def blackbox(
     fn(x): ascend it.
 
     What it costs. A call asks about each example once, its backward pass N times more; `f.queries` counts. A second
-    backward pass through the same graph asks again, with the same noise. In memory are at most some 32 times the
-    examples' numbers, or 256 MB if that is more, beside what `fn` itself needs.
+    backward pass through the same graph asks again, with the same noise. `fn` is handed at most
+    some 64 MB of inputs at a time, or one sample of the batch if that is more; `max_examples` asks for less.
 
     Args:
         fn: takes the inputs, [B, ...] each, and answers with one number an example, [B]; with more, [B, ...]: then
@@ -124,7 +129,8 @@ def blackbox(
         batch_dims: how many leading axes tell examples apart: 2 for [B, T, K] judged token by token; 0 for none.
         inputs: places of the inputs that get noise; without it all that require a gradient.
         binary: whether the answers are 0 or 1; without it bool answers are.
-        max_examples: the most examples that `fn` is handed at once.
+        max_examples: the most examples that `fn` is handed at once under noise (entries of the first axis are not
+            divided); the batch itself is handed over whole.
 
     Returns:
         A module, `f(*inputs, step=None, offset=None, mask=None, **constants)` (`ESModule.forward`).
@@ -141,6 +147,8 @@ def blackbox(
         >>> x.grad.round(decimals=1)      # each of the four: a density of the normal, .399, over 4
         tensor([[0.1000, 0.1000, 0.1000, 0.1000]])
     """
+    if not (inputs is None or isinstance(inputs, Sequence)):
+        raise ValueError(f"inputs is a list of places among the inputs, such as [0], not {inputs!r}")
     given = None if inputs is None else tuple(inputs)
     words = noise, credit, shaping
     return ESModule(fn, Settings(num_samples, noise_variance, seed, *words, batch_dims, given, binary, max_examples))

@@ -18,6 +18,8 @@ class Asking(Protocol):
         """The gradient of Σ upstream · answer at each of the noisy inputs."""
 
 
+SECOND = "second derivative", "only first derivatives are estimated: call detach() on the gradient"
+MANY = "torch.func.vmap over gradients (jacrev, jacfwd, hessian)", "ask for one gradient at a time"
 FORWARD = "forward-mode differentiation (jvp)", "use torch.autograd.grad or torch.func.grad"
 
 
@@ -48,7 +50,7 @@ class Node(torch.autograd.Function):
         if any(ctx.needs_input_grad[2 + place] for place in noisy):
             for place, gradient in zip(noisy, Estimated.apply(ctx.asking, upstream, *inputs), strict=True):
                 gradients[place] = gradient
-        return None, upstream if ctx.has_graph else None, *gradients
+        return None, Once.apply(upstream) if ctx.has_graph else None, *gradients
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -57,6 +59,26 @@ class Node(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         raise refused(*FORWARD)
+
+
+class Once(torch.autograd.Function):
+    """What goes on to the exact part: its second derivative would lack what the estimate adds."""
+
+    @staticmethod
+    def forward(upstream: Tensor) -> Tensor:
+        return upstream.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        raise refused(*SECOND)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        raise refused(*MANY)
 
 
 class Estimated(torch.autograd.Function):
@@ -72,11 +94,11 @@ class Estimated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        raise refused("a second derivative", "only first derivatives are estimated: call detach() on the gradient")
+        raise refused(*SECOND)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        raise refused("torch.func.vmap over gradients (jacrev, jacfwd, hessian)", "ask for one gradient at a time")
+        raise refused(*MANY)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:

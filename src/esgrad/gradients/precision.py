@@ -7,8 +7,8 @@ from torch import Tensor
 def check(what: str, values: Tensor, variance: float, kind: torch.dtype) -> None:
     """ValueError for numbers that are not finite, and for a t that is lost where x + q is kept as `kind`.
 
-    Lost is a σ below the distance of neighbouring numbers at the largest of the values: x + q would be x. From there on
-    rounding x + q adds nothing that a smoothed function would notice.
+    Lost is a σ below 8 times the distance of neighbouring numbers at the largest of the values. There rounding x + q
+    adds less than a hundredth of the noise's variance.
     """
     if values.numel() == 0:
         return
@@ -21,9 +21,9 @@ def check(what: str, values: Tensor, variance: float, kind: torch.dtype) -> None
     limits = torch.finfo(wide)
     if not limits.tiny < sigma < float("inf"):
         raise ValueError(f"noise_variance t = {variance!r} is out of the range of {wide}")
-    if sigma < torch.finfo(kind).eps * largest:
+    if sigma < 8 * torch.finfo(kind).eps * largest:
         raise ValueError(
-            f"noise_variance t = {variance!r} is lost beside {what}: its σ = {variance**0.5:.2g} is below the steps "
+            f"noise_variance t = {variance!r} is lost beside {what}: its σ = {variance**0.5:.2g} is below 8 steps "
             f"of {kind} at {largest:.3g}; a larger t or a wider type would do"
         )
 

@@ -42,6 +42,8 @@ class _Drawn:
 
     def chunks(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The classes [R, n, Q] of the samples start to stop, and their fitness [R, n, M]."""
+        import torch
+
         from esgrad.kernels import classes
 
         size = max(1, CHUNK // (2 * self.cumulative[..., 0].numel())) * 2
@@ -52,7 +54,8 @@ class _Drawn:
             numbers = seeds, role, step, first, end, offset * self.readings
             drawn = classes.draw(self.cumulative, *numbers)[:, start - first :]
             said = self.fitness_of.judge(drawn.unflatten(2, (-1, self.readings)))
-            yield drawn, said.to(self.point.dtype)
+            exact = said.is_floating_point() and torch.finfo(said.dtype).eps < torch.finfo(self.point.dtype).eps
+            yield drawn, said if exact else said.to(self.point.dtype)
             start = end
 
     def sums(self) -> Tensor:
