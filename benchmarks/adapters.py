@@ -18,13 +18,23 @@ def hit(logits: Tensor, target: Tensor) -> Tensor:
     return (logits.argmax() == target).to(logits.dtype)
 
 
+def over_examples(one: Callable[..., Any], logits: Tensor, targets: Tensor, seed: int) -> Tensor:
+    """A JAX function of (key, point [K], target) mapped over the examples, a key each: [B, K]."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    keys = jax.random.split(jax.random.PRNGKey(seed), len(logits))
+    found = jax.jit(jax.vmap(one))(keys, jnp.asarray(logits.numpy()), jnp.asarray(targets.numpy()))
+    return torch.from_numpy(np.array(found))
+
+
 def optax_perturbations(
     logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int, baseline: bool = True
 ) -> Tensor:
     """optax.perturbations.make_perturbed_fun with Normal noise, mapped over the examples, a key each."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
     from optax import perturbations
 
     def judged(point: Any, target: Any) -> Any:
@@ -40,9 +50,7 @@ def optax_perturbations(
         )
         return jax.grad(lambda x: smooth(key, x))(point)
 
-    keys = jax.random.split(jax.random.PRNGKey(seed), len(logits))
-    found = jax.jit(jax.vmap(one))(keys, jnp.asarray(logits.numpy()), jnp.asarray(targets.numpy()))
-    return torch.from_numpy(np.array(found))
+    return over_examples(one, logits, targets, seed)
 
 
 def torchopt_zero_order(
@@ -88,9 +96,7 @@ def evosax_open_es(
     logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int, shaped: bool
 ) -> Tensor:
     """One step of evosax's Open_ES with SGD at rate 1, which is minus its gradient; it minimises minus the hits."""
-    import jax
     import jax.numpy as jnp
-    import numpy as np
     import optax
     from evosax.algorithms import Open_ES
     from evosax.core.fitness_shaping import centered_rank_fitness_shaping_fn, identity_fitness_shaping_fn
@@ -111,9 +117,7 @@ def evosax_open_es(
         moved, _ = strategy.tell(key, samples, fitness, state, params)
         return strategy.get_mean(moved) - point
 
-    keys = jax.random.split(jax.random.PRNGKey(seed), len(logits))
-    found = jax.jit(jax.vmap(one))(keys, jnp.asarray(logits.numpy()), jnp.asarray(targets.numpy()))
-    return torch.from_numpy(np.array(found))
+    return over_examples(one, logits, targets, seed)
 
 
 def pyepo_perturbed(

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
 PLACE=$PWD/.venv-compatibility
-TESTS="tests/test_blackbox.py tests/test_gradients.py tests/test_conformance.py tests/test_ranks.py"
+TESTS="tests/test_blackbox.py tests/test_blackbox_*.py tests/test_gradients.py tests/test_conformance.py tests/test_ranks.py"
 
 oldest() { # what pyproject.toml admits
   sed -n 's/^ *"torch>=\([0-9.]*\)",$/\1/p' pyproject.toml | head -n 1

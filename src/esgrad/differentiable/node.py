@@ -61,35 +61,11 @@ class Node(torch.autograd.Function):
         raise refused(*FORWARD)
 
 
-class Once(torch.autograd.Function):
-    """What goes on to the exact part: its second derivative would lack what the estimate adds."""
+class Last(torch.autograd.Function):
+    """What has no derivative of its own; each further one is refused by name."""
 
     @staticmethod
-    def forward(upstream: Tensor) -> Tensor:
-        return upstream.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        raise refused(*SECOND)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        raise refused(*MANY)
-
-
-class Estimated(torch.autograd.Function):
-    """The estimate, of which no derivative is known."""
-
-    @staticmethod
-    def forward(asking: Asking, upstream: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(asking.estimate(upstream, inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         pass
 
     @staticmethod
@@ -103,3 +79,19 @@ class Estimated(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         raise refused(*FORWARD)
+
+
+class Once(Last):
+    """What goes on to the exact part: its second derivative would lack what the estimate adds."""
+
+    @staticmethod
+    def forward(upstream: Tensor) -> Tensor:
+        return upstream.clone()
+
+
+class Estimated(Last):
+    """The estimate."""
+
+    @staticmethod
+    def forward(asking: Asking, upstream: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(asking.estimate(upstream, inputs))
