@@ -70,8 +70,8 @@ pages: setup ## write README.md and RESULTS.md from workflow/pages/ and the numb
 docs: setup ## write the pages of the API from its docstrings: build/docs/esgrad.html
 	@$(BIN)/python workflow/docs.py build/docs
 
-compatibility: ## try the light package with the oldest torch that it admits and the newest there is (12 GB on the way)
-	@PYTHON="$(if $(PYTHON),$(PYTHON),python3)" bash workflow/compatibility.sh
+compatibility: ## install from nothing: light with the oldest and newest torch, and environment.yml (WHAT=oldest|newest|whole)
+	@PYTHON="$(if $(PYTHON),$(PYTHON),python3)" bash workflow/compatibility.sh $(WHAT)
 
 cards: ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
 	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals

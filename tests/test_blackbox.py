@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import esgrad
+from esgrad.differentiable import called
 from tests.boxes import COPIES, TWO_VARIANCES, X, draws, gradients, made
 from tests.estimating import assert_mean
 
@@ -255,3 +256,16 @@ def test_a_list_an_array_and_whole_numbers_will_do(answer: Callable[[Tensor], An
     expected = gradients(made(lambda x: (x[:, 0] > 0).float()), x, step=0)
     found = gradients(made(lambda x: answer((x[:, 0] > 0).float())), x, step=0)
     assert torch.allclose(found, expected) if answer in (Tensor.bool, Tensor.long) else torch.equal(found, expected)
+
+
+def test_long_answers_are_asked_for_a_few_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def long(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return x.sin().repeat(1, 50)
+
+    whole = gradients(made(long), X.expand(2, 3), step=0)
+    monkeypatch.setattr(called, "PART", 600)  # an answer to the batch has 300 numbers
+    assert torch.equal(gradients(made(long), X.expand(2, 3), step=0), whole)
+    assert asked == [2, 16, 2, 4, 4, 4, 4]

@@ -53,9 +53,10 @@ def test_torch_func_grad_is_autograd_s() -> None:
         (lambda f, x: torch.func.jvp(f, (x,), (x,)), "jvp.*use torch.autograd.grad"),
         (lambda f, x: torch.func.jacfwd(f)(x), "jvp.*use torch.autograd.grad"),
         (lambda f, x: torch.func.jacrev(lambda x: f(x, step=0))(x), "vmap.*one gradient at a time"),
+        (lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True), "vmap.*one gradient at a time"),
         (lambda f, x: torch.func.hessian(lambda x: f(x, step=0).sum())(x), "(vmap|jvp|second)"),
     ],
-    ids=["vmap", "jvp", "jacfwd", "jacrev", "hessian"],
+    ids=["vmap", "jvp", "jacfwd", "jacrev", "vectorize", "hessian"],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, of torch.jit
 def test_transforms_that_no_estimate_has_are_refused_by_name(ask: Callable[..., Any], words: str) -> None:

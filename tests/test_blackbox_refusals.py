@@ -71,7 +71,7 @@ def test_wrong_inputs_are_refused_before_anything_is_asked(handed: Any, named: d
         (lambda x: "yes", {}, "answers with one tensor, array, list or number, not with a str"),
         (lambda x: x[:1, 0], {}, r"answers a batch of shape \[2\] with shape \[1\]"),
         (lambda x: x + 1j, {}, "complex64: real numbers"),
-        (lambda x: x, {"shaping": "maxrl"}, "shaping 'maxrl' does not add up over the 3 numbers"),
+        (lambda x: x, {"shaping": "maxrl"}, "shaping 'maxrl' does not add up: raw or"),
         (lambda x: x.sum(), {"mask": True}, "let it do so itself"),
     ],
     ids=["str", "shape", "complex", "vector", "mask"],
@@ -124,3 +124,33 @@ def test_a_function_of_a_fixed_number_of_examples_is_told_what_would_do() -> Non
     with pytest.raises(ValueError, match=r"handed samples 0 to 7 .*16 examples, .*\[2\].*\[16\].*max_examples=2"):
         gradients(made(judge), torch.zeros(2, 3))
     assert gradients(made(judge, max_examples=2), torch.zeros(2, 3)).shape == (2, 3)
+
+
+def test_a_word_that_both_the_module_and_the_function_take_is_refused() -> None:
+    f = made(lambda x, mask=None: x.sum(-1) if mask is None else (x * mask).sum(-1))
+    x = torch.ones(2, 3, requires_grad=True)
+    assert torch.equal(f(x, torch.zeros(2, 3)), torch.zeros(2)), "by place it is an input like another"
+    with pytest.raises(ValueError, match=r"mask= is the module's own, .* lambda x, my_mask: fn\(x, mask=my_mask\)"):
+        f(x, mask=torch.ones(2, dtype=torch.bool))
+
+
+def test_a_call_that_was_refused_is_no_step() -> None:
+    f = made(lambda x: x.sum(-1))
+    with pytest.raises(ValueError, match="it is nan"):
+        f(torch.full((2, 3), torch.nan, requires_grad=True))
+    assert (f.step, f.queries) == (0, 0)
+
+
+def test_a_function_s_long_complaint_is_one_line_of_ours() -> None:
+    def failing(x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise ValueError("the first line\nand many more")
+        return x.sum(-1)
+
+    with pytest.raises(RuntimeError, match=r"ValueError: the first line$"):
+        gradients(made(failing), torch.ones(2, 3))
+
+
+def test_an_answer_with_an_axis_too_many_is_told_the_shape_that_would_do() -> None:
+    with pytest.raises(ValueError, match=r"answers with shape \[2, 1\], .* or answers \[2\]"):
+        made(lambda x: x[:, :1].abs(), shaping="maxrl")(torch.ones(2, 3, requires_grad=True))

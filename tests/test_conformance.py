@@ -99,13 +99,16 @@ def of_the_other_class(logits: Tensor, targets: Tensor, **asked: Any) -> Tensor:
 
 DEFECTS: list[tuple[str, Gradient, set[str], str]] = [
     ("descends", changed(lambda g, asked: -g), {"sign", "scale"}, "descends: negate it"),
-    ("half", changed(lambda g, asked: g / 2), {"scale"}, "times ∇p: the same factor at both"),
+    ("half", changed(lambda g, asked: g / 2), {"scale"}, "times ∇p: the same factor everywhere"),
     ("σ for t", changed(lambda g, asked: g * asked["noise_variance"] ** 0.5), {"scale"}, "it grows as t^0.50"),
-    ("mean of the batch", changed(lambda g, asked: g / len(g)), {"scale"}, "the same factor at both"),
+    ("mean of the batch", changed(lambda g, asked: g / len(g)), {"scale"}, "the same factor everywhere"),
     ("the other class", of_the_other_class, {"scale", "unbiased for"}, "neither p nor log p"),
     ("noisy", without_a_baseline, {"variance"}, "times that of"),
-    ("one seed", changed(lambda g, asked: g), set(), ""),
-    ("no seed", lambda *a, seed, **k: slide(*a, seed=0, **k), {"seed"}, "another seed gives the same numbers"),
+    ("no seed", lambda *a, seed, **k: slide(*a, seed=0, **k), {"seed"}, "seeds 1 and 2 give the same numbers"),
+    ("few seeds", lambda *a, seed, **k: slide(*a, seed=seed % 3, **k), {"seed"}, "seeds 1 and 4 give the same numbers"),
+    ("a fixed N", changed(lambda g, asked: g * asked["num_samples"] / 6), {"scale"}, "it grows as N^1.00"),
+    ("a little long", changed(lambda g, asked: 1.04 * g), {"scale"}, "the same factor everywhere"),
+    ("clamped logits", lambda x, *a, **k: slide(x.clamp(-10, 10), *a, **k), {"scale", "unbiased for"}, "neither p nor"),
     ("global seed", by_the_global_seed, {"seed", "global state"}, "decides the noise"),
     ("sets the seed", that_sets_the_global_seed, {"global state"}, "of Python is changed"),
 ]
@@ -117,6 +120,19 @@ def test_a_planted_defect_is_found_and_nothing_else(gradient: Gradient, laws: se
     assert failed(card) == laws, card.lines()
     assert card.passed is not bool(laws)
     assert words in " ".join(said(card).values())
+
+
+def test_an_estimator_whose_examples_share_their_noise_is_asked_seed_by_seed() -> None:
+    def lecture(logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int) -> Tensor:
+        q = torch.randn(num_samples, 1, 4, generator=torch.Generator().manual_seed(seed)) * noise_variance**0.5
+        hit = ((logits + q).argmax(-1) == targets).float()
+        return (hit[..., None] * q).mean(0) / noise_variance
+
+    card = esgrad.check(lecture)
+    assert card.passed, card.lines()
+    assert said(card)["batch"] == "its examples share their noise"
+    assert said(card)["unbiased for"].startswith("∇p within")
+    assert not esgrad.check(lambda *a, **k: 1.3 * lecture(*a, **k)).passed
 
 
 def test_queries_are_counted_where_the_box_can_be_handed_over() -> None:

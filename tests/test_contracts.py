@@ -91,6 +91,7 @@ def test_a_broken_one_fails_a_law(kind: str, tmp_path: Path) -> None:
         (["shaping", "my-idea"], "'my-idea' is no name for a file of Python"),
         (["shaping", "class"], "'class' is no name for a file of Python"),
         (["shaping", "raw"], "'raw' is on the menu shapings: take another name"),
+        (["shaping", "json"], "'json' is the name of a package that is installed: take another name"),
     ],
 )
 def test_what_cannot_be_written_is_refused(

@@ -77,13 +77,27 @@ def test_its_files_are_sources_of_a_job_that_names_it(theirs: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("half = theirs.shapings.gone", "'half = theirs.shapings.gone' of the group esgrad.shapings leads to no file"),
+        ("half = theirs.shapings.gone", "'half = theirs.shapings.gone' of esgrad.shapings leads to no file"),
         ("double = theirs.shapings.half", "must be called as its file is: 'half'"),
-        ("raw = theirs.shapings.raw", "'raw' is on the menu shapings twice"),
+        ("raw = theirs.shapings.raw", "has the name of esgrad.gradients.shapings.raw, which stays"),
     ],
 )
-def test_an_entry_point_that_cannot_be_is_named(theirs: Path, entry: str, words: str) -> None:
+def test_an_entry_point_that_cannot_be_is_named_and_stops_nothing(theirs: Path, entry: str, words: str) -> None:
     (theirs / "theirs-1.0.dist-info/entry_points.txt").write_text(f"[esgrad.shapings]\n{entry}\n", encoding="utf-8")
-    done = python(theirs, "from esgrad.cli import main; raise SystemExit(main(['list', 'shapings']))")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    done = python(
+        theirs, "import sys; from esgrad.cli import console; sys.argv = ['esgrad', 'list', 'shapings']; console()"
+    )
+    assert done.stderr.startswith("esgrad: warning: the entry point")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
     assert words in done.stderr
+    assert "leave_one_out" in done.stdout
+    assert "Half of raw" not in done.stdout
+
+
+def test_no_package_is_imported_to_find_its_files(theirs: Path) -> None:
+    for name in ("theirs", "theirs/shapings"):
+        (theirs / name / "__init__.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    done = python(theirs, "from esgrad import menu; print(menu.names('shapings'), menu.guests())")
+    assert done.returncode == 0, done.stderr
+    assert "'half'" in done.stdout
+    assert "{'theirs': " in done.stdout

@@ -8,6 +8,7 @@ import difflib
 import gc
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from math import isfinite, isnan
 from pathlib import Path
@@ -63,6 +64,7 @@ def console() -> int:
     """The command line in a process of its own, which looks for garbage seldom, and not at its end: that took half a
     second of each of a suite's hundred processes."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    warnings.formatwarning = lambda message, *_, **__: f"esgrad: warning: {message}\n"
     code = main()
     gc.freeze()
     return code

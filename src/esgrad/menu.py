@@ -8,9 +8,11 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.machinery import PathFinder
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +41,10 @@ def folder(menu: str) -> Path:
 
 
 def names(menu: str) -> list[str]:
-    """The choices on a menu, sorted, found without importing any of them."""
+    """The choices on a menu, sorted, found without importing anything.
+
+    An entry point that cannot be used is left out, with a warning that names it: esgrad goes on without it.
+    """
     return sorted(_choices(menu))
 
 
@@ -61,8 +66,9 @@ def module(menu: str, name: str) -> str:
 @cache
 def guests() -> dict[str, Path]:
     """Other packages with a file on a menu, by their first name, and the folder that each lies in."""
-    entries = [entry for menu in menus() for entry in entry_points(group=f"esgrad.{menu}")]
-    return {entry.value.partition(".")[0]: _origin(entry).parents[entry.value.count(".")] for entry in entries}
+    found = [choice for menu in menus() for choice in _choices(menu).values()]
+    firsts = {choice.module.partition(".")[0]: choice for choice in found if not choice.path.is_relative_to(PACKAGE)}
+    return {first: choice.path.parents[choice.module.count(".")] for first, choice in firsts.items()}
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> ValueError:
@@ -95,10 +101,19 @@ def _choice(menu: str, name: str) -> _Choice:
 def _choices(menu: str) -> dict[str, _Choice]:
     """Every choice by its name; folders and packages are read once a process."""
     choices = dict(_own(menu))
-    for entry in entry_points(group=f"esgrad.{menu}"):
-        if entry.name in choices:
-            raise ValueError(f"'{entry.name}' is on the menu {menu} twice: {choices[entry.name].module}, {entry.value}")
-        choices[entry.name] = _Choice(entry.value, _origin(entry))
+    for entry in sorted(entry_points(group=f"esgrad.{menu}")):
+        taken = choices.get(entry.name)
+        path = _file(entry.value)
+        if taken:
+            wrong = f"has the name of {taken.module}, which stays"
+        elif path is None:
+            wrong = "leads to no file: install its package again, or uninstall it"
+        elif _word(entry.value) != entry.name:
+            wrong = f"must be called as its file is: '{_word(entry.value)}'"
+        else:
+            choices[entry.name] = _Choice(entry.value, path)
+            continue
+        warnings.warn(f"the entry point '{entry.name} = {entry.value}' of {entry.group} {wrong}", stacklevel=2)
     return choices
 
 
@@ -109,18 +124,19 @@ def _own(menu: str) -> Iterator[tuple[str, _Choice]]:
             yield _word(dotted), _Choice(dotted, file)
 
 
-def _origin(entry: EntryPoint) -> Path:
-    """The file behind an entry point; ValueError, naming it, for one that leads nowhere or has another name."""
-    named = f"the entry point '{entry.name} = {entry.value}' of the group {entry.group}"
+def _file(dotted: str) -> Path | None:
+    """The file of a module, found without importing the packages it lies in; None where there is none."""
+    first, *others = dotted.split(".")
     try:
-        spec = importlib.util.find_spec(entry.value)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or spec.origin is None:
-        raise ValueError(f"{named} leads to no file: install its package again, or uninstall it")
-    if _word(entry.value) != entry.name:
-        raise ValueError(f"{named} must be called as its file is: '{_word(entry.value)}'")
-    return Path(spec.origin)
+        spec = importlib.util.find_spec(first)
+    except ValueError:  # of a module that was put into sys.modules by hand
+        return None
+    name = first
+    for other in others:
+        name += f".{other}"
+        inside = spec.submodule_search_locations if spec else None
+        spec = PathFinder.find_spec(name, inside) if inside else None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _word(dotted: str) -> str:

@@ -1,5 +1,6 @@
 """`esgrad new shaping my_idea`: a package of one's own with one commented file for a menu, which runs."""
 
+import importlib.util
 import keyword
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ MENUS = {"shaping": "shapings", "noise": "noises", "credit": "credits", "blackbo
 def write(kind: str, name: str, into: Path) -> list[Path]:
     """Write the package `into`/name; the paths of its files.
 
-    Raises ValueError for an unknown kind, a name that is no module's or is on the menu, and a folder that is there.
+    Raises ValueError for an unknown kind, a name that is no module's or is taken, and a folder that is there.
     """
     if kind not in MENUS:
         raise menu.unknown("kind", kind, MENUS)
@@ -22,6 +23,8 @@ def write(kind: str, name: str, into: Path) -> list[Path]:
         raise ValueError(f"'{name}' is no name for a file of Python: small letters, digits and _, such as my_idea")
     if name in menu.names(MENUS[kind]):
         raise ValueError(f"'{name}' is on the menu {MENUS[kind]}: take another name")
+    if importlib.util.find_spec(name):
+        raise ValueError(f"'{name}' is the name of a package that is installed: take another name")
     folder = into / name
     if folder.exists():
         raise ValueError(f"{folder} is there: take another name, or another folder with --into")

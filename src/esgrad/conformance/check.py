@@ -8,7 +8,7 @@ from typing import Any
 from esgrad import menu
 from esgrad.conformance import laws
 from esgrad.conformance.card import Card
-from esgrad.conformance.draws import VARIANCES, Gradient, ask
+from esgrad.conformance.draws import CASES, Gradient, ask
 
 
 def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
@@ -16,16 +16,17 @@ def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
 
     The fitness is isequal(argmax(logits + q), target) under Gaussian noise q of variance t, as in the lecture (CMPUT
     328, "Evolution Strategies for Approximating Gradients"). Judged are sign, scale at two σ, what the estimate is
-    unbiased for, its variance beside the laws, the seed and the global random state; told are queries, NaN and
-    micro-batches.
-    Asks for estimates of 6 samples at three places, which must be independent of each other, and takes 5 standard
-    errors for a difference.
+    unbiased for, its variance beside the laws, the seed and the global random state; told are queries, NaN, whether the
+    examples of a batch share their noise, and micro-batches.
+    Asks for estimates at three places, with two t and two N, and takes 5 standard errors for a difference: the card
+    says how small a fault of scale it could see.
 
     Args:
         gradient: `fn(logits [B, K], targets [B], *, num_samples, noise_variance, seed) -> [B, K]`, to be ascended, per
             example. It may take `blackbox=`, a function of (logits, targets) that it asks, and `offset=`.
         name: what to call it on the card.
-        copies: estimates at each place and t; fewer find less.
+        copies: estimates at each place, t and N; fewer find less. Where the examples of a batch share their noise, so
+            many calls are made for a tenth of them.
 
     Returns:
         The card: `card.passed`, `card.lines()`, `card.as_dict()`.
@@ -41,8 +42,9 @@ def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
         >>> esgrad.check(lecture).passed
         True
     """
-    draws = [ask(gradient, variance, copies) for variance in VARIANCES]
-    found = [law(draws) for law in (laws.sign, laws.scale, laws.bias, laws.variance)]
+    draws = [ask(gradient, *case, copies) for case in CASES]
+    near = laws.nearest(draws)
+    found = [laws.sign(draws), *(law(draws, near) for law in (laws.scale, laws.bias, laws.variance)), laws.batch(draws)]
     found += [law(gradient) for law in (laws.seed, laws.global_state, laws.queries, laws.nan, laws.micro_batches)]
     return Card(name or getattr(gradient, "__name__", "estimator"), tuple(found))
 

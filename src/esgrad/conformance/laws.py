@@ -2,7 +2,8 @@
 
 import inspect
 import random
-from itertools import product
+from dataclasses import dataclass
+from itertools import pairwise, product
 from math import log
 from typing import Any
 
@@ -21,7 +22,7 @@ SMALL: dict[str, Any] = {"num_samples": NUM_SAMPLES, "noise_variance": 1.0}
 
 def sign(draws: list[Draws]) -> Finding:
     """It ascends: the mean estimate and ∇p point the same way."""
-    along = [each.factor(each.gradient) for each in draws]
+    along = [each.factor(each.gradient)[0] for each in draws]
     if all(factor > 0 for factor in along):
         return Finding("sign", "ascends: the mean estimate raises the probability of the target", True)
     said = "descends: negate it, or it trains the other way" if all(f < 0 for f in along) else "has no direction"
@@ -34,41 +35,69 @@ def targets_of(draws: Draws) -> dict[str, Tensor]:
     return {
         P: draws.gradient,
         "∇log p": draws.log_gradient,
-        TRUNCATED: (1 - miss**NUM_SAMPLES) * draws.log_gradient,
-        TRUNCATED_BEFORE: (1 - miss ** (NUM_SAMPLES - 1)) * draws.log_gradient,
+        TRUNCATED: (1 - miss**draws.num_samples) * draws.log_gradient,
+        TRUNCATED_BEFORE: (1 - miss ** (draws.num_samples - 1)) * draws.log_gradient,
     }
 
 
-def nearest(draws: list[Draws]) -> tuple[str, list[float]]:
-    """Which of them the means are, else are a multiple of at each t, and the factors; "" for none."""
-    names = list(targets_of(draws[0]))
-    factors = {name: [each.factor(targets_of(each)[name]) for each in draws] for name in names}
-    for name in names:
-        if all(each.agrees(targets_of(each)[name]) for each in draws):
-            return name, factors[name]
-    for name in names:
-        if all(each.agrees(targets_of(each)[name], f) for each, f in zip(draws, factors[name], strict=True)):
-            return name, factors[name]
-    return "", factors[P]
+@dataclass(frozen=True)
+class Nearest:
+    """What the means are, else are a multiple of."""
+
+    name: str  # "" where they are neither; the factors then are those of ∇p
+    exact: bool
+    factors: list[float]
+    margins: list[float]  # 5 standard errors of each
 
 
-def scale(draws: list[Draws]) -> Finding:
-    """At two σ the mean is as long as what it estimates."""
-    name, factors = nearest(draws)
-    name = name or P
-    if all(each.agrees(targets_of(each)[name]) for each in draws):
-        return Finding("scale", f"that of {name} at both t = {draws[0].variance} and {draws[1].variance}", True)
-    told = ", ".join(f"{factor:.3g} at t = {each.variance}" for factor, each in zip(factors, draws, strict=True))
-    power = ""
-    if min(factors) > 0:
-        found = log(factors[1] / factors[0]) / log(draws[1].variance / draws[0].variance)
-        power = f": it grows as t^{found:.2f}" if abs(found) > 0.05 else ": the same factor at both"
-    return Finding("scale", f"{told} times {name}{power}", False)
+def nearest(draws: list[Draws]) -> Nearest:
+    """The first that the means are, else the first that they are a multiple of at each t and N."""
+    expected = {name: [targets_of(each)[name] for each in draws] for name in targets_of(draws[0])}
+
+    def found(name: str, as_named: str, exact: bool) -> Nearest:
+        pairs = [each.factor(mean) for each, mean in zip(draws, expected[name], strict=True)]
+        return Nearest(as_named, exact, *(list(each) for each in zip(*pairs, strict=True)))
+
+    for exact in (True, False):
+        for name, means in expected.items():
+            near = found(name, name, exact)
+            wanted = [1.0] * len(draws) if exact else near.factors
+            if all(each.agrees(mean, factor) for each, mean, factor in zip(draws, means, wanted, strict=True)):
+                return near
+    return found(P, "", False)
 
 
-def bias(draws: list[Draws]) -> Finding:
+def scale(draws: list[Draws], near: Nearest) -> Finding:
+    """At two σ and two N the mean is as long as what it estimates."""
+    name = near.name or P
+    if near.exact:
+        first, other, last = draws
+        cases = f"t = {first.variance} and {other.variance}, N = {other.num_samples} and {last.num_samples}"
+        return Finding("scale", f"that of {name} within {max(near.margins):.1%}, at {cases}", True)
+    told = ", ".join(
+        f"{factor:.3g} at t = {each.variance}, N = {each.num_samples}"
+        for factor, each in zip(near.factors, draws, strict=True)
+    )
+    return Finding("scale", f"{told} times {name}{_growth(draws, near)}", False)
+
+
+def _growth(draws: list[Draws], near: Nearest) -> str:
+    """How a wrong factor depends on t and N."""
+    if min(near.factors) <= 0:
+        return ""
+    powers = []
+    for (one, other), (factor, next_factor) in zip(pairwise(draws), pairwise(near.factors), strict=True):
+        by_t = one.variance != other.variance
+        ratio = other.variance / one.variance if by_t else other.num_samples / one.num_samples
+        power = log(next_factor / factor) / log(ratio)
+        if abs(power) > 0.05:
+            powers.append(f"as {'t' if by_t else 'N'}^{power:.2f}")
+    return f": it grows {' and '.join(powers)}" if powers else ": the same factor everywhere"
+
+
+def bias(draws: list[Draws], near: Nearest) -> Finding:
     """What it is unbiased for, up to a factor that `scale` tells."""
-    name, _ = nearest(draws)
+    name = near.name
     if name:
         return Finding("unbiased for", f"{name} within {STANDARD_ERRORS:.0f} standard errors, up to its scale", True)
     off = max(float(((each.mean - each.gradient).abs() / each.error.clamp(min=1e-12)).max()) for each in draws)
@@ -81,40 +110,51 @@ LAWS = {P: ("raw", "leave_one_out"), TRUNCATED: ("success",), TRUNCATED_BEFORE: 
 """The shapings with that mean, whose laws of variance an estimate is held beside."""
 
 
-def variance(draws: list[Draws]) -> Finding:
+def variance(draws: list[Draws], near: Nearest) -> Finding:
     """Its variance beside the laws of independent Gaussian noise with that mean; no more than the largest of them."""
-    name, factors = nearest(draws)
+    name, factors = near.name, near.factors
     if name not in LAWS:
         return Finding("variance", "is not compared: no law here has its mean", None)
     ratios, holds = {}, False
     for credit, shaping in product(menu.names("credits"), LAWS[name]):
-        laws = [factor**2 * _law(credit, shaping, each.variance) for each, factor in zip(draws, factors, strict=True)]
+        laws = [factor**2 * _law(credit, shaping, each) for each, factor in zip(draws, factors, strict=True)]
         ratio, error = (
             torch.cat([getattr(each, part) / law for each, law in zip(draws, laws, strict=True)])
             for part in ("total_variance", "variance_error")
         )
         ratios[f"{shaping} credited with the {credit}"] = ratio
         holds |= bool((ratio <= 1 + STANDARD_ERRORS * error + 1e-6).all())
-    near = min(ratios, key=lambda law: abs(log(float(ratios[law].mean()) + 1e-12)))
-    low, high = ratios[near].min(), ratios[near].max()
-    return Finding("variance", f"{low:.2f} to {high:.2f} times that of {near}, the nearest law", holds)
+    closest = min(ratios, key=lambda law: abs(log(float(ratios[law].mean()) + 1e-12)))
+    low, high = ratios[closest].min(), ratios[closest].max()
+    return Finding("variance", f"{low:.2f} to {high:.2f} times that of {closest}, the nearest law", holds)
 
 
-def _law(credit: str, shaping: str, t: float) -> Tensor:
+def _law(credit: str, shaping: str, draws: Draws) -> Tensor:
     """tr Var with independent noise at each place, [E]."""
     words = menu.load("noises", "independent"), menu.load("credits", credit)
-    place = theory.place(*words, LOGITS.double(), TARGETS, t)
-    return theory.gradient_variance(menu.load("shapings", shaping), place, NUM_SAMPLES)
+    place = theory.place(*words, LOGITS.double(), TARGETS, draws.variance)
+    return theory.gradient_variance(menu.load("shapings", shaping), place, draws.num_samples)
+
+
+def batch(draws: list[Draws]) -> Finding:
+    """Whether the examples of a batch have noise of their own."""
+    shared = any(each.shared for each in draws)
+    return Finding("batch", "its examples share their noise" if shared else "each example has noise of its own", None)
 
 
 def seed(gradient: Gradient) -> Finding:
-    """The same seed gives the same bits, another seed others."""
+    """The same seed gives the same bits, every other seed others."""
     logits, targets = LOGITS.repeat(64, 1), TARGETS.repeat(64)
-    first, again, other = (gradient(logits, targets, seed=each, **SMALL) for each in (1, 1, 2))
+    seeds = (1, 1, 2, 3, 4, 5, 6, 7, 1001, 2**20 + 1)
+    first, again, *others = (gradient(logits, targets, seed=each, **SMALL) for each in seeds)
     if not torch.equal(first, again):
         return Finding("seed", "is not obeyed: the same seed gives other numbers", False)
-    if torch.equal(first, other):
-        return Finding("seed", "is not obeyed: another seed gives the same numbers", False)
+    found = [first, *others]
+    for place, one in enumerate(found):
+        for other, later in enumerate(found[:place]):
+            if torch.equal(one, later):
+                same = f"{seeds[other + 1]} and {seeds[place + 1]}"
+                return Finding("seed", f"is not obeyed: seeds {same} give the same numbers", False)
     return Finding("seed", "is obeyed, to the bit", True)
 
 

@@ -44,8 +44,10 @@ class Call:
     needs: bool
     noisy: tuple[int, ...] = field(init=False)
     axes: int = field(init=False)  # those that tell examples apart; 0 where one answer judges all
+    estimator: Estimator = field(init=False)  # for answers of the kind that the first one had
     binary: bool = field(init=False)
     vector: bool = field(init=False)  # whether an example is answered with more than a number
+    numbers: int = field(init=False)  # of one answer to the whole batch
 
     def __post_init__(self) -> None:
         self.axes = self.settings.batch_dims
@@ -119,7 +121,7 @@ class Call:
 
     def _of_block(self, layout: Layout, upstream: Tensor, mask: Tensor | None, first: int) -> Tensor:
         """The gradient [M, D] of some examples, the first of them number `first` of the call."""
-        settings, estimator, point = self.settings, self._estimator(), layout.point()
+        settings, estimator, point = self.settings, self.estimator, layout.point()
         variance = point.new_tensor(settings.variances)
         sigma = layout.each(variance.sqrt())
         called = Called(
@@ -131,6 +133,7 @@ class Call:
             weights=upstream.to(torch.promote_types(upstream.dtype, point.dtype)) if self.vector else None,
             mask=mask,
             nonnegative=estimator.shaping.NEEDS_NONNEGATIVE,
+            answers=self.numbers // max(1, self._layout(self.inputs).positions),
             max_examples=settings.max_examples,
             where=f" of step {self.step}",
             first=first,
@@ -151,9 +154,6 @@ class Call:
     def _layout(self, inputs: tuple[Tensor, ...]) -> Layout:
         return Layout(tuple(inputs), self.noisy, self.axes)
 
-    def _estimator(self) -> Estimator:
-        return self.settings.estimator(self.binary)
-
     def _see(self, said: Tensor) -> None:
         """Take from an answer what kind of answers these are; ValueError where its shape does not fit."""
         settings, batch = self.settings, self.batch
@@ -169,16 +169,18 @@ class Call:
             raise ValueError(f"the black box answers with shape {list(said.shape)}, which holds no number")
         self.vector = said.dim() > self.axes
         self.binary = not self.vector and (said.dtype == torch.bool if settings.binary is None else settings.binary)
-        estimator = self._estimator()
-        if self.vector and not estimator.shaping.LINEAR:
+        self.numbers = said.numel()
+        self.estimator = settings.estimator(self.binary)
+        if self.vector and not self.estimator.shaping.LINEAR:
             raise ValueError(
-                f"shaping '{menu.name(estimator.shaping)}' does not add up over the {said[0].numel()} numbers an "
-                "example is answered with: raw or leave_one_out would do, or a black box that ends in the loss"
+                f"the black box answers with shape {list(said.shape)}, and over an example's numbers shaping "
+                f"'{menu.name(self.estimator.shaping)}' does not add up: raw or leave_one_out would do, or answers "
+                f"{list(batch)}"
             )
         if self.mask is not None and not self.axes:
             raise ValueError("a mask chooses examples, but the black box judges all as a whole: let it do so itself")
         dimension = sum(self._layout(self.inputs).sizes)
-        if reason := estimator.refuses(settings.facts(self.binary), dimension):
+        if reason := self.estimator.refuses(settings.facts(self.binary), dimension):
             raise ValueError(reason)
 
 

@@ -12,7 +12,7 @@ from esgrad.gradients.facts import Facts
 from esgrad.gradients.fitness import Points
 from esgrad.kernels.ordered_sum import ordered_sum
 
-PART = 2**24  # numbers of all inputs that the function is handed at a time
+PART = 2**24  # numbers of all inputs that the function is handed at a time, or that it answers with
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Called:
     weights: Tensor | None = None  # v [M, J]
     mask: Tensor | None = None  # bool [M]
     nonnegative: bool = False  # whether the shaping bears no fitness below 0
+    answers: int = 1  # numbers that a position is answered with
     max_examples: int | None = None
     where: str = ""  # which step it is, for messages
     first: int = 0  # the place of the first position among all of the call, for messages
@@ -64,8 +65,8 @@ class Called:
 
     def _in_parts(self, inputs: Callable[[int, int], list[Tensor]], samples: int) -> Tensor:
         """The answers [1, n, M] to n samples, no more of them at a time than the function may be handed."""
-        numbers = sum(each.numel() for each in self.layout.inputs)
-        size = min(samples, max(1, PART // max(1, numbers))) if self.layout.axes else 1
+        numbers = max(1, self.answers * self.layout.positions, sum(each.numel() for each in self.layout.inputs))
+        size = min(samples, max(1, PART // numbers)) if self.layout.axes else 1
         if self.max_examples is not None:
             size = min(size, max(1, self.max_examples // self.layout.positions))
         said = [self._part(inputs, start, min(start + size, samples)) for start in range(0, samples, size)]
@@ -80,7 +81,7 @@ class Called:
             said = self.ask(inputs(start, stop))
         except Exception as error:
             raise RuntimeError(
-                f"the black box failed at {which}{self.where}: {type(error).__name__}: {error}"
+                f"the black box failed at {which}{self.where}: {type(error).__name__}: {first_line(error)}"
             ) from error
         each = self._numbers(said, stop - start, which)
         self._check(each, first)
@@ -117,6 +118,11 @@ class Called:
             value = said[sample, position][wrong[sample, position]][0].item()
             which = f"example {self.first + position} in sample {first + sample}{self.where}"
             raise ValueError(f"the black box answers {value} for {which}; its answers are {what}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; the rest stands in the error behind it."""
+    return str(error).strip().partition("\n")[0]
 
 
 def tensor(said: Any, like: Tensor) -> Tensor:

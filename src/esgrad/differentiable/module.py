@@ -4,6 +4,7 @@ forward     y = fn(x)                                as it is: one query an exam
 backward    v = ∂L/∂y  →  (1/σ) Σ_n w_n(f) s_n       f_n = v·fn(x + σz_n): N queries an example
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 from esgrad.differentiable.call import Call
 from esgrad.differentiable.settings import Settings
+
+OWN = {"step", "offset", "mask"}
+"""What a call takes by name for itself, and does not hand on."""
 
 
 class ESModule(nn.Module):
@@ -27,6 +31,7 @@ class ESModule(nn.Module):
             raise ValueError(f"fn is a function or a module, not {fn!r}")
         self.fn, self.settings = fn, settings
         self.step, self.queries = 0, 0
+        self._taken = OWN & _parameters(fn)
 
     @torch.compiler.disable
     def forward(
@@ -45,7 +50,7 @@ class ESModule(nn.Module):
                 is a step of its own.
             offset: the place of the first example in the global batch, where micro-batches or ranks share a step.
             mask: bool, of the batch's shape; where it is False the answer counts for nothing, and the gradient is 0.
-            constants: handed to `fn` as they are, whatever they are.
+            constants: handed to `fn` by name as they are, whatever they are.
 
         Returns:
             What `fn` answers, as floating-point numbers.
@@ -53,11 +58,19 @@ class ESModule(nn.Module):
         Raises:
             ValueError: for inputs, steps and answers that do not fit, in a sentence that names them.
         """
+        for word, value in (("step", step), ("offset", offset), ("mask", mask)):
+            if word in self._taken and value is not None:
+                raise ValueError(
+                    f"{word}= is the module's own, and fn has a parameter of that name: call fn's another, as in "
+                    f"lambda x, my_{word}: fn(x, {word}=my_{word})"
+                )
         needs = torch.is_grad_enabled() and any(isinstance(each, Tensor) and each.requires_grad for each in inputs)
-        place = self._step(step, offset, needs), offset or 0
-        return Call(self, self.settings, inputs, *place, mask, constants, needs).result()
+        place = self._step(step, offset), offset or 0
+        said = Call(self, self.settings, inputs, *place, mask, constants, needs).result()
+        self.step += needs and step is None  # only here: a call that was refused is no step
+        return said
 
-    def _step(self, step: int | None, offset: int | None, needs: bool) -> int:
+    def _step(self, step: int | None, offset: int | None) -> int:
         if step is not None:
             return step
         if offset is not None:
@@ -65,8 +78,7 @@ class ESModule(nn.Module):
                 f"offset={offset} without a step: micro-batches and ranks that count their own calls would not share a "
                 "step; count the optimizer's steps and hand step= as well"
             )
-        self.step += needs
-        return self.step - needs
+        return self.step
 
     def get_extra_state(self) -> Tensor:
         """What `state_dict` keeps beside parameters: the next step and the queries so far."""
@@ -83,6 +95,14 @@ class ESModule(nn.Module):
 
     def extra_repr(self) -> str:
         return self.settings.words()
+
+
+def _parameters(fn: Callable[..., Any]) -> set[str]:
+    """The names of a function's parameters, where it tells them."""
+    try:
+        return set(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return set()
 
 
 def blackbox(
@@ -110,8 +130,8 @@ def blackbox(
     fn(x): ascend it.
 
     What it costs. A call asks about each example once, its backward pass N times more; `f.queries` counts. A second
-    backward pass through the same graph asks again, with the same noise. `fn` is handed at most
-    some 64 MB of inputs at a time, or one sample of the batch if that is more; `max_examples` asks for less.
+    backward pass through the same graph asks again, with the same noise. `fn` is handed some 64 MB of inputs at a time,
+    and answers with as much, or one sample of the batch if that is more; `max_examples` asks for less.
 
     Args:
         fn: takes the inputs, [B, ...] each, and answers with one number an example, [B]; with more, [B, ...]: then
@@ -133,7 +153,8 @@ def blackbox(
             divided); the batch itself is handed over whole.
 
     Returns:
-        A module, `f(*inputs, step=None, offset=None, mask=None, **constants)` (`ESModule.forward`).
+        A module, `f(*inputs, step=None, offset=None, mask=None, **constants)` (`ESModule.forward`). torch.compile
+        leaves it outside of what it compiles, and with fullgraph=True refuses it.
 
     Raises:
         ValueError: for a word nobody knows (the nearest is named), a number out of range, or a combination that

@@ -19,7 +19,7 @@ class Asking(Protocol):
 
 
 SECOND = "second derivative", "only first derivatives are estimated: call detach() on the gradient"
-MANY = "torch.func.vmap over gradients (jacrev, jacfwd, hessian)", "ask for one gradient at a time"
+MANY = "vmap over gradients (jacrev, hessian, is_grads_batched, vectorize)", "ask for one gradient at a time"
 FORWARD = "forward-mode differentiation (jvp)", "use torch.autograd.grad or torch.func.grad"
 
 
@@ -45,6 +45,10 @@ class Node(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
+        try:
+            upstream.detach()
+        except RuntimeError as error:  # the tensors of is_grads_batched cannot even do that
+            raise refused(*MANY) from error
         inputs, noisy = ctx.saved_tensors, ctx.asking.noisy
         gradients: list[Tensor | None] = [None] * len(inputs)
         if any(ctx.needs_input_grad[2 + place] for place in noisy):
