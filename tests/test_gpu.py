@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from esgrad import es_gradient, exact_gradient, menu
+from esgrad import blackbox, es_gradient, exact_gradient, menu
 from esgrad.kernels import argmax, streams, weighted_sum
 from esgrad.suite import config
 from esgrad.training import loop as training
@@ -72,6 +72,48 @@ def test_gradients_at_the_logits_on_the_gpu_equal_the_cpus():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     found, expected = (exact_gradient(logits.to(d), targets.to(d), 2.0)[1].cpu() for d in ("cuda", "cpu"))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def by_black_box(device, fn, x, *others, mask=None, **words):
+    """The gradient at x of the sum of what a black box of `fn` answers on a device, and what it answers."""
+    f = blackbox(fn, num_samples=64, noise_variance=0.25, seed=3, **words)
+    point = x.to(device).requires_grad_()
+    said = f(point, *(each.to(device) for each in others), step=2, mask=None if mask is None else mask.to(device))
+    said.sum().backward()
+    return point.grad.cpu(), said.detach().cpu()
+
+
+BOXES = {
+    "numbers": (lambda x: x.square().sum(-1), {}),
+    "vectors": (lambda x: x.round(), {}),
+    "one for all": (lambda x: (x.sum(-1) > 0).double().mean(), {}),
+    "hits": (lambda x, y: x.argmax(-1) == y, {"inputs": [0]}),
+    "classes": (lambda c, y: c == y, {"inputs": [0], "credit": "class"}),
+    "a host's list": (lambda x: x.tolist() and [row.max().item() for row in x.cpu()], {}),
+}
+
+
+@on_gpu
+@pytest.mark.parametrize("box", BOXES)
+def test_a_black_box_on_the_gpu_equals_the_cpus(box):
+    fn, words = BOXES[box]
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    others = [torch.arange(6) % 5] if "inputs" in words else []
+    mask = None if box == "one for all" else torch.arange(6) != 2
+    (cpu, _), (cuda, said) = (by_black_box(each, fn, x, *others, mask=mask, **words) for each in ("cpu", "cuda"))
+    torch.testing.assert_close(cuda, cpu, atol=1e-4, rtol=1e-4)
+    assert said.isfinite().all()
+
+
+@on_gpu
+def test_a_black_box_works_where_the_gpu_is_the_default_device():
+    with torch.device("cuda"):
+        f = blackbox(lambda x: x.sum(-1), num_samples=8, noise_variance=0.25, seed=3)
+        x = torch.zeros(4, 3, requires_grad=True)
+        f(x).sum().backward()
+        f.load_state_dict(f.state_dict())
+    assert x.grad.device.type == "cuda"
+    assert (f.step, f.queries) == (1, 4 * 9)
 
 
 def test_training_by_the_plain_bodies_equals_training_by_the_compiled_ones(digits, monkeypatch):
