@@ -39,7 +39,7 @@ light() { # a requirement for torch
   taken "$start" "$PLACE/bin/python"
   "$PLACE/bin/python" -c 'import torch; print("compatibility: it is torch", torch.__version__)'
   "$PLACE/bin/python" -m pip install --quiet --no-compile pytest scipy # for the tests alone
-  (copy tests && "$PLACE/bin/python" -m pytest -q -p no:cacheprovider --import-mode=importlib $TESTS)
+  (copy tests && "$PLACE/bin/python" -m pytest -c /dev/null --rootdir . -q -p no:cacheprovider --import-mode=importlib $TESTS)
   rm -rf "$PLACE"
 }
 
