@@ -20,11 +20,11 @@ def made(fn: Function, **options: Any) -> Any:
 
 
 def gradients(f: Any, x: Tensor, *others: Tensor, **options: Any) -> Tensor:
-    """The gradient of the sum of what is answered, at x."""
+    """The gradient of the sum of what is answered, at x; minus the sum is the loss."""
     x = x.detach().clone().requires_grad_()
-    f(x, *others, **options).sum().backward()
+    (-f(x, *others, **options).sum()).backward()
     assert x.grad is not None
-    return x.grad
+    return -x.grad
 
 
 def draws(f: Any, x: Tensor = X) -> Tensor:

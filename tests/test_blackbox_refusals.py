@@ -1,5 +1,6 @@
 """What `esgrad.blackbox` refuses, each in a line that names the value, what was expected and what would do."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def test_what_is_no_function_is_refused() -> None:
         ((), {}, "at least one tensor"),
         ((3,), {}, "input 0 is a int: inputs are tensors"),
         ((torch.ones(2, 3), torch.ones(3, 3)), {}, r"input 1 has shape \[3, 3\], input 0 \[2, 3\]"),
+        ((torch.ones(2, 3), torch.tensor(1.0)), {}, r"input 1 has shape \[\], without the 1 axes"),
         ((torch.ones(2, 3, device="meta"),), {}, "device meta"),
         ((torch.ones(2, 3).to_sparse(),), {}, "to_dense"),
         ((torch.ones(2, 3),), {"offset": 3}, "offset=3 without a step"),
@@ -55,7 +57,7 @@ def test_what_is_no_function_is_refused() -> None:
         ((torch.ones(2, 3),), {"mask": [True, False]}, "mask is a bool tensor, not a list"),
         ((torch.tensor([[1.0, float("inf")]]),), {}, r"input 0 holds finite numbers, but at \[0, 1\] it is inf"),
     ],
-    ids=["none", "number", "batches", "meta", "sparse", "offset", "step", "far", "mask", "list", "inf"],
+    ids=["none", "number", "batches", "no batch", "meta", "sparse", "offset", "step", "far", "mask", "list", "inf"],
 )
 def test_wrong_inputs_are_refused_before_anything_is_asked(handed: Any, named: dict[str, Any], words: str) -> None:
     f = made(lambda x: x.sum(-1))
@@ -68,7 +70,7 @@ def test_wrong_inputs_are_refused_before_anything_is_asked(handed: Any, named: d
 @pytest.mark.parametrize(
     ("fn", "options", "words"),
     [
-        (lambda x: "yes", {}, "answers with one tensor, array, list or number, not with a str"),
+        (lambda x: "yes", {}, "or a number that is one, not with this str: TypeError"),
         (lambda x: x[:1, 0], {}, r"answers a batch of shape \[2\] with shape \[1\]"),
         (lambda x: x + 1j, {}, "complex64: real numbers"),
         (lambda x: x, {"shaping": "maxrl"}, "shaping 'maxrl' does not add up: raw or"),
@@ -112,7 +114,9 @@ def test_a_function_that_fails_on_a_sample_names_it_and_keeps_its_own_words() ->
             raise KeyError("no such part")
         return x.sum(-1)
 
-    with pytest.raises(RuntimeError, match=r"failed at samples 0 to 7 of step 0: KeyError: 'no such part'") as raised:
+    with pytest.raises(
+        RuntimeError, match=r"failed at samples 0 to 7 of step 0, 16 examples at once: KeyError: 'no such part'"
+    ) as raised:
         gradients(made(judge), torch.zeros(2, 3))
     assert isinstance(raised.value.__cause__, KeyError)
 
@@ -154,3 +158,26 @@ def test_a_function_s_long_complaint_is_one_line_of_ours() -> None:
 def test_an_answer_with_an_axis_too_many_is_told_the_shape_that_would_do() -> None:
     with pytest.raises(ValueError, match=r"answers with shape \[2, 1\], .* or answers \[2\]"):
         made(lambda x: x[:, :1].abs(), shaping="maxrl")(torch.ones(2, 3, requires_grad=True))
+
+
+def test_a_list_that_is_no_tensor_is_told_why() -> None:
+    with pytest.raises(ValueError, match="not with this list: ValueError: expected sequence of length"):
+        made(lambda x: [[1.0], [1.0, 2.0]])(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "sign", "warns"),
+    [({}, 1, True), ({}, -1, False), ({"shaping": "success"}, 1, False), ({"credit": "noise"}, 1, False)],
+    ids=["descended", "ascended", "by name", "linear"],
+)
+def test_a_loss_that_grows_with_right_answers_is_warned_of(options: dict[str, Any], sign: int, warns: bool) -> None:
+    f = made(lambda c: c != 1 if c.dim() == 1 else c[:, 0] > 0, **{"credit": "class"} | options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (sign * f(torch.zeros(4, 3, requires_grad=True)).mean()).backward()
+    assert [str(each.message).startswith("the loss grows with") for each in caught] == [True] * warns
+
+
+def test_what_it_says_of_itself_names_the_weights_of_both_kinds_of_answers() -> None:
+    assert "shaping=leave_one_out or, for bool answers, success" in repr(made(lambda c: c == 1, credit="class"))
+    assert "shaping=leave_one_out)" in repr(made(lambda x: x.sum(-1))).replace("\n", ")")

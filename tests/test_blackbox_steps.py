@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from esgrad.differentiable import chain
 from tests.boxes import COPIES, X, gradients, made
 
 
@@ -145,3 +147,57 @@ def test_the_noise_of_micro_batches_adds_up_to_no_more_than_that_of_a_batch() ->
     shared = torch.stack([total(lambda i: 0, step) for step in range(400)]).var()
     assert placed == pytest.approx(whole.item(), rel=1e-5)
     assert shared > 4 * whole
+
+
+# Boxes one behind the other
+
+
+def slope(outer: Any, inner: Any, steps: int = 200, **step: int) -> tuple[float, float]:
+    """The mean over steps of a gradient through two boxes, and its standard error."""
+    found = []
+    for _ in range(steps):
+        x = torch.zeros(32, 4, requires_grad=True)
+        outer(inner(x, **step), **step).sum().backward()
+        found.append(x.grad.mean().item())  # type: ignore[union-attr]
+    found = torch.tensor(found)
+    return found.mean().item(), found.std().item() / steps**0.5
+
+
+def test_boxes_of_a_chain_with_seeds_of_their_own_are_the_chain_rule() -> None:
+    """Their noise is independent, so the mean of the product is the product of the means: 2 · 3."""
+    inner, outer = made(lambda x: 2 * x, seed=0), made(lambda x: 3 * x, seed=1)
+    mean, error = slope(outer, inner)
+    assert abs(mean - 6) < 5 * error
+
+
+def test_boxes_of_a_chain_that_share_their_noise_are_refused() -> None:
+    inner, outer = made(torch.clone, seed=3), made(torch.clone, seed=3)
+    with pytest.raises(ValueError, match=r"same noise, seed 3 at step 0: .* needs a seed of its own"):
+        outer(torch.nn.Linear(3, 3)(inner(torch.ones(2, 3, requires_grad=True))).tanh())
+
+
+def test_one_box_twice_in_a_chain_needs_two_steps() -> None:
+    f = made(torch.clone)
+    x = torch.ones(2, 3, requires_grad=True)
+    f(f(x)).sum().backward()  # each call is a step of its own
+    f(f(x, step=4), step=5).sum().backward()
+    with pytest.raises(ValueError, match="same noise, seed 0 at step 4"):
+        f(f(x, step=4), step=4)
+
+
+def test_boxes_side_by_side_and_micro_batches_may_share_a_step() -> None:
+    f, g = made(torch.clone), made(torch.clone)
+    x = torch.ones(4, 3, requires_grad=True)
+    (f(x, step=1) + g(x, step=1)).sum().backward()
+    parts = [f(part, step=2, offset=2 * i) for i, part in enumerate(x.split(2))]
+    f(parts[0], step=2, offset=2).sum().backward()  # behind another, but at other places
+    classes = made(lambda c: c == 1, credit="class", num_samples=8)
+    (-classes(f(x, step=3), step=3).sum()).backward()  # classes are drawn from a stream of their own
+
+
+def test_what_is_no_longer_needed_is_forgotten() -> None:
+    f = made(torch.clone, seed=77)
+    said = f(torch.ones(2, 3, requires_grad=True), step=1)
+    assert any(noise.seed == 77 and calls for noise, calls in chain._waiting.items())
+    del said
+    assert not any(noise.seed == 77 and calls for noise, calls in chain._waiting.items())

@@ -75,11 +75,11 @@ def test_gradients_at_the_logits_on_the_gpu_equal_the_cpus():
 
 
 def by_black_box(device, fn, x, *others, mask=None, **words):
-    """The gradient at x of the sum of what a black box of `fn` answers on a device, and what it answers."""
+    """The gradient at x of minus the sum of what a black box of `fn` answers on a device, and what it answers."""
     f = blackbox(fn, num_samples=64, noise_variance=0.25, seed=3, **words)
     point = x.to(device).requires_grad_()
     said = f(point, *(each.to(device) for each in others), step=2, mask=None if mask is None else mask.to(device))
-    said.sum().backward()
+    (-said.sum()).backward()
     return point.grad.cpu(), said.detach().cpu()
 
 

@@ -1,5 +1,6 @@
 """One call of a black box: what it was handed, what it answers, and the estimate when a gradient is asked for."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from esgrad import menu
+from esgrad.differentiable import chain
 from esgrad.differentiable import inputs as handed
-from esgrad.differentiable.called import Called, tensor
+from esgrad.differentiable.called import Called, shape_of, tensor
 from esgrad.differentiable.layout import Layout
 from esgrad.differentiable.node import Node
 from esgrad.differentiable.settings import Settings
@@ -30,7 +32,7 @@ class Box(Protocol):
     queries: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One call; `step` and `offset` say which noise, `needs` whether a gradient may be asked for."""
 
@@ -76,6 +78,9 @@ class Call:
             self.needs = False
         if not self.needs:
             return self.answer(self.inputs)
+        first = self.offset * self.unit
+        noise = chain.Noise(self.settings.seed, self.settings.of_classes, self.step)
+        chain.join(self, noise, range(first, first + max(1, self.batch.numel())), self.inputs)
         cut = tuple(each.detach().clone() if place in self.noisy else each for place, each in enumerate(self.inputs))
         try:
             said = self.answer(cut)
@@ -105,6 +110,7 @@ class Call:
         if size == 0:
             return [torch.zeros_like(each) for each in layout.chosen]
         weights = upstream.detach().reshape(layout.positions, -1)
+        self._warn(weights)
         if not self.axes:
             return layout.split(self._of_block(layout, weights, None, 0))
         rows, mask = len(inputs[0]), None if self.mask is None else self.mask.flatten()
@@ -151,6 +157,17 @@ class Call:
             gradient = gradient * upstream.to(gradient.dtype)
         return gradient if mask is None else gradient.where(mask[:, None], 0.0)
 
+    def _warn(self, upstream: Tensor) -> None:
+        """Where a loss grows with what is right or wrong, and nobody said how that is to be weighed."""
+        chosen = self.settings.shaping is None and self.estimator.shaping.ASCENDS != "p"
+        if chosen and bool((upstream > 0).any()):
+            warnings.warn(
+                f"the loss grows with the black box's 0/1 answers, and the shaping chosen for them, "
+                f"{menu.name(self.estimator.shaping)}, estimates the gradient of log P(1): descending it is slow while "
+                "most are 1; answer with what is right and negate, or name a shaping, such as leave_one_out",
+                stacklevel=2,
+            )
+
     def _layout(self, inputs: tuple[Tensor, ...]) -> Layout:
         return Layout(tuple(inputs), self.noisy, self.axes)
 
@@ -161,7 +178,7 @@ class Call:
         if tuple(said.shape[: self.axes]) != tuple(batch)[: self.axes]:
             raise ValueError(
                 f"the black box answers a batch of shape {list(batch)} with shape {list(said.shape)}: a number an "
-                f"example, {list(batch)}, more of them, {[*batch, '...']}, or one for all, [], was expected"
+                f"example, {list(batch)}, more of them, {shape_of(*batch, '...')}, or one for all, [], was expected"
             )
         if said.is_complex():
             raise ValueError(f"the black box answers with {said.dtype}: real numbers were expected")

@@ -77,11 +77,12 @@ class Called:
         """The answers [n, M] to the samples start to stop of those asked now."""
         first, last = self.asked + start, self.asked + stop - 1
         which = f"sample {first}" if first == last else f"samples {first} to {last}"
+        handed = (stop - start) * self.layout.positions
         try:
             said = self.ask(inputs(start, stop))
         except Exception as error:
             raise RuntimeError(
-                f"the black box failed at {which}{self.where}: {type(error).__name__}: {first_line(error)}"
+                f"the black box failed at {which}{self.where}, {handed} examples at once: {said_by(error)}"
             ) from error
         each = self._numbers(said, stop - start, which)
         self._check(each, first)
@@ -96,7 +97,7 @@ class Called:
         batch, positions = self.layout.batch, self.layout.positions
         expected = (samples * batch[0], *batch[1:]) if batch else ()
         if said.shape[: len(expected)] != expected or (self.weights is None and said.shape != expected):
-            shape = [*expected, *(["..."] if self.weights is not None else [])]
+            shape = shape_of(*expected, *(["..."] if self.weights is not None else []))
             raise ValueError(
                 f"the black box was handed {which}{self.where} at once, {samples * positions} examples, and answers "
                 f"with shape {list(said.shape)}, where {shape} was expected; if it takes {positions} examples only, "
@@ -120,9 +121,9 @@ class Called:
             raise ValueError(f"the black box answers {value} for {which}; its answers are {what}")
 
 
-def first_line(error: Exception) -> str:
+def said_by(error: Exception) -> str:
     """What an error says, in one line; the rest stands in the error behind it."""
-    return str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: " + str(error).strip().partition("\n")[0]
 
 
 def tensor(said: Any, like: Tensor) -> Tensor:
@@ -133,6 +134,14 @@ def tensor(said: Any, like: Tensor) -> Tensor:
         return torch.stack(list(said))  # as_tensor would cut them from their graph
     try:
         return torch.as_tensor(said, device=like.device)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError) as error:
         kind = type(said).__name__
-        raise ValueError(f"a black box answers with one tensor, array, list or number, not with a {kind}") from None
+        raise ValueError(
+            f"a black box answers with a tensor, or with an array, a list or a number that is one, not with this "
+            f"{kind}: {said_by(error)}"
+        ) from None
+
+
+def shape_of(*sizes: int | str) -> str:
+    """A shape, for messages."""
+    return f"[{', '.join(map(str, sizes))}]"

@@ -30,10 +30,15 @@ def check(inputs: Sequence[Any], batch_dims: int) -> None:
             raise ValueError(f"input {place} is of layout {each.layout}: to_dense() would do")
         if each.device.type == "meta":
             raise ValueError(f"input {place} lies on the device meta, which holds no numbers to judge")
-        if each.dim() < batch_dims or each.shape[:batch_dims] != inputs[0].shape[:batch_dims]:
+        if each.dim() < batch_dims:
             raise ValueError(
-                f"input {place} has shape {list(each.shape)}, input 0 {list(inputs[0].shape)}: with batch_dims="
-                f"{batch_dims} all begin with the same {batch_dims}; hand over what belongs to no example by name"
+                f"input {place} has shape {list(each.shape)}, without the {batch_dims} axes that tell examples apart "
+                f"(batch_dims={batch_dims}); hand over what belongs to no example by name, or take batch_dims=0"
+            )
+        if each.shape[:batch_dims] != inputs[0].shape[:batch_dims]:
+            raise ValueError(
+                f"input {place} has shape {list(each.shape)}, input 0 {list(inputs[0].shape)}: all begin with the same "
+                f"axes, batch_dims={batch_dims} of them; hand over what belongs to no example by name"
             )
         if unpack_dual(each).tangent is not None:
             raise refused(*FORWARD)

@@ -69,7 +69,8 @@ class Settings:
 
     def words(self) -> str:
         """What was chosen, for people."""
-        shaping = self.shaping or self._suiting(bool(self.binary))
+        kinds = (False, True) if self.binary is None else (self.binary,)
+        shaping = " or, for bool answers, ".join(dict.fromkeys(self.shaping or self._suiting(each) for each in kinds))
         kind = f"noise={self.noise}, credit={self.credit}, shaping={shaping}"
         return f"num_samples={self.num_samples}, noise_variance={self.noise_variance}, seed={self.seed}, {kind}"
 

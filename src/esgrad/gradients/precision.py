@@ -23,8 +23,8 @@ def check(what: str, values: Tensor, variance: float, kind: torch.dtype) -> None
         raise ValueError(f"noise_variance t = {variance!r} is out of the range of {wide}")
     if sigma < 8 * torch.finfo(kind).eps * largest:
         raise ValueError(
-            f"noise_variance t = {variance!r} is lost beside {what}: its σ = {variance**0.5:.2g} is below 8 steps "
-            f"of {kind} at {largest:.3g}; a larger t or a wider type would do"
+            f"noise_variance t = {variance!r} is lost beside {what}: its σ = {variance**0.5:.2g} is less than 8 "
+            f"times the gap between neighbouring {kind} near {largest:.3g}; a larger t or a wider type would do"
         )
 
 
