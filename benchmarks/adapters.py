@@ -76,15 +76,16 @@ def torchopt_zero_order(
 def evotorch_gaussian(
     logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int, symmetric: bool
 ) -> Tensor:
-    """evotorch's PGPE gradient of the centre (`distributions`), with raw fitness, example by example."""
+    """evotorch's gradient of the centre with raw fitness, example by example, divided as its PGPE divides it."""
     from evotorch.distributions import SeparableGaussian, SymmetricSeparableGaussian
 
     kind = SymmetricSeparableGaussian if symmetric else SeparableGaussian
+    divided = "num_directions" if symmetric else "num_solutions"
     generator = torch.Generator().manual_seed(seed)
     sigma = torch.full(logits.shape[1:], noise_variance**0.5)
     rows = []
     for point, target in zip(logits, targets, strict=True):
-        centred = kind({"mu": point, "sigma": sigma})
+        centred = kind({"mu": point, "sigma": sigma, "divide_mu_grad_by": divided})
         samples = centred.sample(num_samples, generator=generator)
         fitness = (samples.argmax(-1) == target).to(point.dtype)
         asked = {"objective_sense": "max", "ranking_method": "raw"}

@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from esgrad import menu
-from esgrad.conformance import laws
+from esgrad.conformance import laws, means
 from esgrad.conformance.card import Card
-from esgrad.conformance.draws import CASES, Gradient, ask
+from esgrad.conformance.draws import CASES, draw
+from esgrad.conformance.subject import Gradient, Subject
 
 
 def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
     """Find out what an estimator of the gradient at a classifier's logits estimates, and whether it keeps the laws.
 
-    The fitness is isequal(argmax(logits + q), target) under Gaussian noise q of variance t, as in the lecture (CMPUT
-    328, "Evolution Strategies for Approximating Gradients"). Judged are sign, scale at two σ, what the estimate is
-    unbiased for, its variance beside the laws, the seed and the global random state; told are queries, NaN, whether the
-    examples of a batch share their noise, and micro-batches.
-    Asks for estimates at three places, with two t and two N, and takes 5 standard errors for a difference: the card
+    The fitness is isequal(argmax(logits + q), target) under noise q of variance t, Gaussian as in the lecture (CMPUT
+    328, "Evolution Strategies for Approximating Gradients") or Gumbel's. Judged are sign, scale, what the estimate is
+    unbiased for, its variance beside the laws, the seed and the global random state. Told are queries, NaN,
+    micro-batches, whether the examples of a batch share their noise, and the type of the answer.
+    Asks for estimates at four places, with three t and two N, and takes 5 standard errors for a difference: the card
     says how small a fault of scale it could see.
 
     Args:
@@ -33,6 +34,7 @@ def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
 
     Raises:
         ValueError: for what answers with no [B, K] of finite numbers.
+        RuntimeError: for what raises; its own error is the cause.
 
     Example:
         >>> import esgrad
@@ -42,11 +44,19 @@ def check(gradient: Gradient, name: str = "", copies: int = 20_000) -> Card:
         >>> esgrad.check(lecture).passed
         True
     """
-    draws = [ask(gradient, *case, copies) for case in CASES]
-    near = laws.nearest(draws)
-    found = [laws.sign(draws), *(law(draws, near) for law in (laws.scale, laws.bias, laws.variance)), laws.batch(draws)]
-    found += [law(gradient) for law in (laws.seed, laws.global_state, laws.queries, laws.nan, laws.micro_batches)]
-    return Card(name or getattr(gradient, "__name__", "estimator"), tuple(found))
+    subject = Subject(gradient, name or getattr(gradient, "__name__", "estimator"))
+    draws = [draw(subject, *case, copies) for case in CASES]
+    near = means.nearest(draws)
+    found = [
+        means.sign(draws),
+        means.scale(draws, near),
+        means.bias(draws, near, subject),
+        laws.variance(draws, near),
+        laws.seed(subject, draws),
+        *(law(subject) for law in (laws.global_state, laws.queries, laws.nan, laws.micro_batches)),
+        *(law(draws) for law in (laws.batch, laws.type_)),
+    ]
+    return Card(subject.name, tuple(found))
 
 
 def load(word: str) -> Any:

@@ -1,22 +1,18 @@
-"""Many independent estimates at a few known places, and the exact gradients there."""
+"""Many independent estimates at a few known places."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Tensor
 
-from esgrad.gradients.at_logits import exact_gradient
+from esgrad.conformance.subject import Subject
 
-Gradient = Callable[..., Tensor]
-"""fn(logits [B, K], targets [B], *, num_samples, noise_variance, seed) -> [B, K]."""
-
-LOGITS = torch.tensor([[10.3, 10.1, 9.8, 11.0], [0.0, 0.0, 0.0, 0.0], [-10.1, -9.2, -10.0, -9.9]])
+LOGITS = torch.tensor([[10.3, 10.1, 9.8, 11.0], [0.0, 0.0, 0.0, 0.0], [-10.1, -9.2, -10.0, -9.9], [5.2, 5.6, 4.9, 5.0]])
 """Far from 0 too, which changes no class and no gradient."""
-TARGETS = torch.tensor([3, 1, 0])  # ahead, level, behind
+TARGETS = torch.tensor([3, 1, 0, 2])  # ahead, level, behind, behind
 NUM_SAMPLES = 6  # other than K, so that neither passes for the other
-CASES = ((0.25, NUM_SAMPLES), (2.25, NUM_SAMPLES), (2.25, 10))
+CASES = ((0.09, NUM_SAMPLES), (1.0, NUM_SAMPLES), (4.0, NUM_SAMPLES), (4.0, 13))
 """t and N; of two neighbours one is the same."""
 STANDARD_ERRORS = 5.0
 SEEDS = 10
@@ -30,11 +26,15 @@ class Draws:
     variance: float
     num_samples: int
     shared: bool
-    """Whether the examples of a batch share their noise; the copies then are of different seeds."""
+    """Whether the examples of a batch share their noise; the copies then are of the seeds 0, 1, 2, …"""
+    kind: torch.dtype
+    """The type that they came in."""
     estimates: Tensor  # float64 [copies, E, K]
-    probability: Tensor  # float64 [E]
-    gradient: Tensor  # ∇p, float64 [E, K]
-    log_gradient: Tensor  # ∇log p
+
+    @property
+    def drawn(self) -> bool:
+        """Whether anything is drawn at all: an exact gradient is the same each time."""
+        return bool((self.estimates != self.estimates[0]).any())
 
     @property
     def mean(self) -> Tensor:
@@ -43,8 +43,8 @@ class Draws:
 
     @property
     def error(self) -> Tensor:
-        """The standard error of the mean, [E, K]."""
-        return self.estimates.std(0) / sqrt(len(self.estimates))
+        """The standard error of the mean, [E, K], and of one more of the largest estimates, which may not have come."""
+        return self.estimates.std(0) / sqrt(len(self.estimates)) + self._one_more(1)
 
     @property
     def total_variance(self) -> Tensor:
@@ -53,9 +53,13 @@ class Draws:
 
     @property
     def variance_error(self) -> Tensor:
-        """The standard error of `total_variance`, [E]."""
+        """The standard error of `total_variance`, [E], likewise."""
         squares = (self.estimates - self.mean).square().sum(-1)  # [copies, E]
-        return squares.std(0) / sqrt(len(squares))
+        return squares.std(0) / sqrt(len(squares)) + self._one_more(2)
+
+    def _one_more(self, power: int) -> float:
+        """What one more of the largest estimates would change a mean of powers by, in standard errors."""
+        return float(self.estimates.abs().max()) ** power * self.drawn / (STANDARD_ERRORS * len(self.estimates))
 
     def agrees(self, expected: Tensor, factor: float = 1.0) -> bool:
         """Whether the mean lies within 5 standard errors of `factor` times what was expected, in every component and
@@ -70,24 +74,40 @@ class Draws:
         return float(factors.mean()), STANDARD_ERRORS * float(factors.std()) / sqrt(len(factors)) + 1e-6
 
 
-def ask(gradient: Gradient, variance: float, num_samples: int, copies: int) -> Draws:
-    """So many estimates by the gradient at each place; ValueError if they are no [B, K] of finite numbers."""
+def draw(subject: Subject, variance: float, num_samples: int, copies: int) -> Draws:
+    """So many estimates at each place; ValueError if they are no [B, K] of finite numbers."""
     if copies < 100:
         raise ValueError(f"copies is {copies}: from fewer than 100 estimates nothing can be told")
-
-    def estimates(copies: int, seed: int) -> Tensor:
-        logits, targets = LOGITS.repeat(copies, 1), TARGETS.repeat(copies)
-        found = gradient(logits, targets, num_samples=num_samples, noise_variance=variance, seed=seed)
-        check_shape(found, logits)
-        return found.detach().double().unflatten(0, (copies, -1))
-
-    found = estimates(copies, 0)
+    found, kind = estimates(subject, variance, num_samples, copies, 0)
     shared = bool((found == found[0]).all())
     if shared:
-        found = torch.cat([estimates(1, seed) for seed in range(max(100, copies // SEEDS))])
-    probability, exact = exact_gradient(LOGITS.double(), TARGETS, variance)
-    _, log_exact = exact_gradient(LOGITS.double(), TARGETS, variance, log=True)
-    return Draws(variance, num_samples, shared, found, probability, exact, log_exact)
+        found = by_seed(subject, variance, num_samples, range(100))
+        if (found != found[0]).any():
+            more = range(100, max(101, copies // SEEDS))
+            found = torch.cat([found, by_seed(subject, variance, num_samples, more)])
+    return Draws(variance, num_samples, shared, kind, found)
+
+
+def by_seed(subject: Subject, variance: float, num_samples: int, seeds: range) -> Tensor:
+    """Estimates [seeds, E, K], a call for each seed."""
+    return torch.cat([estimates(subject, variance, num_samples, 1, seed)[0] for seed in seeds])
+
+
+def estimates(
+    subject: Subject, variance: float, num_samples: int, copies: int, seed: int
+) -> tuple[Tensor, torch.dtype]:
+    """Estimates [copies, E, K] of one call, and their type."""
+    logits, targets = LOGITS.repeat(copies, 1), TARGETS.repeat(copies)
+    found = subject(logits, targets, num_samples=num_samples, noise_variance=variance, seed=seed)
+    check_shape(found, logits)
+    return found.detach().double().unflatten(0, (copies, -1)), found.dtype
+
+
+def correlation(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """Of what two sets of estimates [n, E, K] have beyond their means, and its standard error."""
+    products = ((one - one.mean(0)) * (other - other.mean(0))).sum((-2, -1))  # [n]
+    size = (one.var(0).sum() * other.var(0).sum()).sqrt().clamp(min=1e-300)
+    return float(products.mean() / size), float(products.std() / size) / sqrt(len(products))
 
 
 def check_shape(found: object, logits: Tensor) -> None:
