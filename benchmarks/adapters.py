@@ -4,7 +4,7 @@ Each is the library's own, with the least that brings it to fn(logits, targets, 
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,21 +18,25 @@ def hit(logits: Tensor, target: Tensor) -> Tensor:
     return (logits.argmax() == target).to(logits.dtype)
 
 
-def over_examples(one: Callable[..., Any], logits: Tensor, targets: Tensor, seed: int) -> Tensor:
-    """A JAX function of (key, point [K], target) mapped over the examples, a key each: [B, K]."""
+def over_examples(mapped: Callable[..., Any], logits: Tensor, targets: Tensor, seed: int) -> Tensor:
+    """What a compiled JAX function of (keys, points [B, K], targets [B]) answers, a key for each example: [B, K]."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     keys = jax.random.split(jax.random.PRNGKey(seed), len(logits))
-    found = jax.jit(jax.vmap(one))(keys, jnp.asarray(logits.numpy()), jnp.asarray(targets.numpy()))
-    return torch.from_numpy(np.array(found))
+    return torch.from_numpy(np.array(mapped(keys, jnp.asarray(logits.numpy()), jnp.asarray(targets.numpy()))))
 
 
 def optax_perturbations(
     logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int, baseline: bool = True
 ) -> Tensor:
     """optax.perturbations.make_perturbed_fun with Normal noise, mapped over the examples, a key each."""
+    return over_examples(_optax(num_samples, noise_variance, baseline), logits, targets, seed)
+
+
+@cache
+def _optax(num_samples: int, noise_variance: float, baseline: bool) -> Callable[..., Any]:
     import jax
     import jax.numpy as jnp
     from optax import perturbations
@@ -50,7 +54,7 @@ def optax_perturbations(
         )
         return jax.grad(lambda x: smooth(key, x))(point)
 
-    return over_examples(one, logits, targets, seed)
+    return jax.jit(jax.vmap(one))
 
 
 def torchopt_zero_order(
@@ -97,6 +101,12 @@ def evosax_open_es(
     logits: Tensor, targets: Tensor, *, num_samples: int, noise_variance: float, seed: int, shaped: bool
 ) -> Tensor:
     """One step of evosax's Open_ES with SGD at rate 1, which is minus its gradient; it minimises minus the hits."""
+    return over_examples(_open_es(num_samples, noise_variance, shaped, logits.shape[1]), logits, targets, seed)
+
+
+@cache
+def _open_es(num_samples: int, noise_variance: float, shaped: bool, num_logits: int) -> Callable[..., Any]:
+    import jax
     import jax.numpy as jnp
     import optax
     from evosax.algorithms import Open_ES
@@ -104,7 +114,7 @@ def evosax_open_es(
 
     strategy = Open_ES(
         num_samples,
-        jnp.zeros(logits.shape[1]),
+        jnp.zeros(num_logits),
         optimizer=optax.sgd(1.0),
         std_schedule=optax.constant_schedule(noise_variance**0.5),
         fitness_shaping_fn=centered_rank_fitness_shaping_fn if shaped else identity_fitness_shaping_fn,
@@ -118,7 +128,7 @@ def evosax_open_es(
         moved, _ = strategy.tell(key, samples, fitness, state, params)
         return strategy.get_mean(moved) - point
 
-    return over_examples(one, logits, targets, seed)
+    return jax.jit(jax.vmap(one))
 
 
 def pyepo_perturbed(

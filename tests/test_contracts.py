@@ -50,8 +50,10 @@ def test_what_new_writes_is_on_the_menu_and_keeps_its_contract(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["new", kind, "my_idea", "--into", str(tmp_path)]) == 0
-    assert "Now: pip install -e" in capsys.readouterr().out
-    folder = tmp_path / "my_idea"
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said[-4:-1]] == ["Now", "then", "and"]
+    assert "my_idea" in said[-1]
+    folder = tmp_path / "esgrad-my-idea"
     installed(folder, "my_idea", kind)
     listed = python(folder, "-m", "esgrad.cli", "list", MENUS[kind])
     assert re.search(r"^  my_idea +my_idea: say in one line", listed.stdout, re.MULTILINE), listed.stderr
@@ -73,7 +75,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", MENUS)
 def test_a_broken_one_fails_a_law(kind: str, tmp_path: Path) -> None:
     assert main(["new", kind, "my_idea", "--into", str(tmp_path)]) == 0
-    folder = tmp_path / "my_idea"
+    folder = tmp_path / "esgrad-my-idea"
     before, after, laws = BROKEN[kind]
     file = folder / "my_idea.py"
     text = file.read_text(encoding="utf-8")
@@ -89,7 +91,7 @@ def test_a_broken_one_fails_a_law(kind: str, tmp_path: Path) -> None:
     [
         (["shapping", "my_idea"], "unknown kind 'shapping'. Did you mean 'shaping'?"),
         (["shaping", "my-idea"], "'my-idea' is no name for a file of Python"),
-        (["shaping", "class"], "'class' is no name for a file of Python"),
+        (["shaping", "class"], "'class' is a word of Python"),
         (["shaping", "raw"], "'raw' is on the menu shapings: take another name"),
         (["shaping", "json"], "'json' is the name of a package that is installed: take another name"),
     ],
@@ -103,7 +105,7 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "my_idea").mkdir()
+    (tmp_path / "esgrad-my-idea").mkdir()
     arguments: Any = ["new", "shaping", "my_idea", "--into", str(tmp_path)]
     assert main(arguments) == 2
     assert "is there: take another name" in capsys.readouterr().err

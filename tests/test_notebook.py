@@ -1,5 +1,6 @@
 """The notebook for students of the lecture runs, and what is kept of its answers is what it says."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,4 +40,5 @@ def test_the_notebook_runs_and_says_what_is_kept_of_it(tmp_path: Path) -> None:
     told, now = said(kept), said(run)
     assert [bool(text) for text in told] == [bool(text) for text in now]
     assert [text for text in now if "credit" in text] == [text for text in told if "credit" in text], "laws do not move"
-    assert float(now[-1].rpartition("pictures ")[2].split()[0]) > 0.85
+    lecture, by_class = map(float, re.findall(r"step 300 +accuracy on new pictures (\S+)", now[-1]))
+    assert by_class > lecture + 0.05

@@ -264,7 +264,11 @@ def new(given: argparse.Namespace) -> None:
     paths = packages.write(given.kind, given.name, given.into)
     print(*paths, sep="\n")
     print(
-        f"Now: pip install -e {paths[0].parent}, then pytest {paths[-1]}, then esgrad list {packages.MENUS[given.kind]}"
+        f"Now: pip install pytest -e {paths[0].parent}",
+        f"then: python -m pytest {paths[-1]}",
+        f"and: esgrad list {packages.MENUS[given.kind]}",
+        f"It is named as {packages.use(given.kind, given.name)}.",
+        sep="\n",
     )
 
 

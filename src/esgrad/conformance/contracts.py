@@ -85,7 +85,9 @@ def counts_give_the_weights_of_hits_and_misses(file: Any) -> None:
         fitness = (torch.arange(samples) < hits).double()[None, :, None]
         of_hit, of_miss = file.of_counts(torch.tensor(float(hits)), torch.tensor(float(samples - hits)))
         expected = torch.where(fitness == 1, of_hit.double(), of_miss.double())
-        torch.testing.assert_close(file.weights(fitness, lambda f=fitness: 0 * f + 1), expected, atol=1e-6, rtol=1e-5)
+        found = file.weights(fitness, lambda f=fitness: 0 * f + 1)
+        same = torch.allclose(found, expected, atol=1e-6, rtol=1e-5)
+        assert same, f"of_counts({hits}, {samples - hits}) are other weights than those of {hits} hits among {samples}"
         assert file.WEIGHS_MISSES or hits == 0 or float(of_miss) == 0, "WEIGHS_MISSES is False, but a miss has a weight"
 
 

@@ -12,8 +12,8 @@ LOGITS = torch.tensor([[10.3, 10.1, 9.8, 11.0], [0.0, 0.0, 0.0, 0.0], [-10.1, -9
 """Far from 0 too, which changes no class and no gradient."""
 TARGETS = torch.tensor([3, 1, 0, 2])  # ahead, level, behind, behind
 NUM_SAMPLES = 6  # other than K, so that neither passes for the other
-CASES = ((0.09, NUM_SAMPLES), (1.0, NUM_SAMPLES), (4.0, NUM_SAMPLES), (4.0, 13))
-"""t and N; of two neighbours one is the same."""
+CASES = ((0.09, NUM_SAMPLES), (1.0, NUM_SAMPLES), (4.0, NUM_SAMPLES), (4.0, 14))
+"""t and N; of two neighbours one is the same. N is even, as antithetic samples come in pairs."""
 STANDARD_ERRORS = 5.0
 SEEDS = 10
 """An estimator whose examples share their noise is asked once a seed, so many times fewer."""

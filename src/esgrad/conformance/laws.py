@@ -38,15 +38,17 @@ def variance(draws: list[Draws], near: Nearest) -> Finding:
     """Its variance beside the laws of independent noise with that mean; no more than the largest of them."""
     if near.objective is None or near.objective.what not in LAWS:
         return Finding("variance", "is not compared: no law here has its mean", None)
+    factors = [1.0] * len(draws) if near.exact else near.factors
+    unsure = torch.tensor([0.0 if near.exact else 2 * m / abs(f) for m, f in zip(near.margins, factors, strict=True)])
     ratios, holds = {}, False
     for shaping, credit in product(LAWS[near.objective.what], ("noise", "class")):
         words = near.objective.noise, credit, shaping
-        laws = [factor**2 * _law(*words, each) for each, factor in zip(draws, near.factors, strict=True)]
+        laws = [factor**2 * _law(*words, each) for each, factor in zip(draws, factors, strict=True)]
         ratio, error = (
             torch.cat([getattr(each, part) / law for each, law in zip(draws, laws, strict=True)])
             for part in ("total_variance", "variance_error")
         )
-        margin = STANDARD_ERRORS * error + 1e-6
+        margin = STANDARD_ERRORS * error + unsure.repeat_interleave(len(LOGITS))
         holds |= bool((ratio <= 1 + margin).all())
         told = ratio[margin < TOLD] if (margin < TOLD).any() else ratio
         ratios[f"{shaping} credited with the {credit}"] = told, bool(((ratio - 1).abs() <= margin + LIKE).all())

@@ -14,7 +14,7 @@ from esgrad.conformance.draws import CASES, LOGITS, STANDARD_ERRORS, TARGETS, Dr
 from esgrad.conformance.subject import Subject
 
 P, TRUNCATED, TRUNCATED_BEFORE = "∇p", "(1 − (1−p)^N) ∇log p", "(1 − (1−p)^(N−1)) ∇log p"
-SMALL_BATCHES = 400
+SMALL_BATCHES = 200
 """Batches of one example a place, beside the one large batch."""
 
 
@@ -102,10 +102,7 @@ def scale(draws: list[Draws], near: Nearest) -> Finding:
         return Finding(
             "scale", f"that of {near.name} within {max(near.margins):.1%}, at t = {t} and N = {samples}", True
         )
-    told = ", ".join(
-        f"{factor:.3g} at t = {each.variance:g}, N = {each.num_samples}"
-        for factor, each in zip(near.factors, draws, strict=True)
-    )
+    told = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(near.factors), max(near.factors))))
     return Finding("scale", f"{told} times {near.name}{_growth(draws, near)}", False)
 
 

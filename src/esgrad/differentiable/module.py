@@ -50,6 +50,7 @@ class ESModule(nn.Module):
                 is a step of its own.
             offset: the place of the first example in the global batch, where micro-batches or ranks share a step.
             mask: bool, of the batch's shape; where it is False the answer counts for nothing, and the gradient is 0.
+                `fn` is handed those examples all the same, without noise, and they are no queries.
             constants: handed to `fn` by name as they are, whatever they are.
 
         Returns:
@@ -125,9 +126,10 @@ def blackbox(
         y = f(x)                # fn(x), in the middle of any network; y.sum().backward() fills x.grad
 
     What is estimated. With `shaping` raw or leave_one_out the mean of the estimate is the gradient of the smoothed
-    function E fn(x + q), q of mean 0 and variance t, times what comes from above (arXiv 1703.03864, section 2). maxrl
-    and success estimate the gradient of log E fn instead, up to a factor below 1 (arXiv 2602.02710). Their `y` is still
-    fn(x): ascend it.
+    function E fn(x + q), q of mean 0 and variance t, times what comes from above (arXiv 1703.03864, section 2); under
+    quasi noise of raw alone. For 0/1 answers and independent samples maxrl and success estimate the gradient of
+    log P(fn = 1) instead, times a factor below 1, 1 − (1−p)^(N−1) or 1 − (1−p)^N (arXiv 2602.02710); for other answers
+    that of log E fn, biased unless N is large. Their `y` is still fn(x): ascend it.
 
     What it costs. A call asks about each example once, its backward pass N times more; `f.queries` counts. A second
     backward pass through the same graph asks again, with the same noise. `fn` is handed some 64 MB of inputs at a time,
@@ -136,19 +138,24 @@ def blackbox(
     Args:
         fn: takes the inputs, [B, ...] each, and answers with one number an example, [B]; with more, [B, ...]: then
             the fitness of a sample is Σ v·fn(x + q) with v from above; or with one number for the whole batch: then the
-            batch is perturbed as a whole. It must not mix examples, and is handed many samples at once, n·B examples.
-            bool answers are 0 or 1. A list, an array or a number will do. Parameters inside it get their exact
-            gradient, so that a head and the loss may be put into `fn`: the loss is then the fitness.
+            batch is perturbed as a whole. It must not mix examples, and is handed many samples at once, n·B examples:
+            what has an entry an example is handed over by place, so that it is repeated too. Answers must be finite:
+            where a solver fails, answer with a penalty. bool answers are 0 or 1. A list, an array or a number will do.
+            Parameters inside it get their exact gradient, so that a head and the loss may be put into `fn`: the loss
+            is then the fitness.
         num_samples: N ≥ 1, samples an example.
         noise_variance: t > 0, in units of the input squared; or one for each input that gets noise.
-        seed: a whole number; the noise is a function of seed, step and place alone.
+        seed: a whole number; the noise is a function of seed, step and place alone. Boxes one behind the other need
+            seeds of their own, and one box used twice in a chain two steps: with the same noise they are refused.
         noise, credit, shaping: words of those menus (`esgrad list`). With `credit="class"` the one noisy input are
             logits [..., K], and `fn` gets the class of each, whole numbers without that axis. Without a shaping it is
             leave_one_out, because raw pays for the level of the fitness; raw at N = 1 and where leave_one_out would be
-            biased; and success for 0/1 answers credited with the class.
+            biased; and success for 0/1 answers credited with the class, which asks for answers that are 1 where all is
+            well: descending them is slow, and warned of.
         batch_dims: how many leading axes tell examples apart: 2 for [B, T, K] judged token by token; 0 for none.
-        inputs: places of the inputs that get noise; without it all that require a gradient.
-        binary: whether the answers are 0 or 1; without it bool answers are.
+        inputs: places of the inputs that get noise; without it all that require a gradient. One that is left out keeps
+            the exact gradient that torch finds through `fn`, which is 0 where `fn` rounds.
+        binary: whether the answers are 0 or 1; without it bool answers are, and 0.0 and 1.0 are any numbers.
         max_examples: the most examples that `fn` is handed at once under noise (entries of the first axis are not
             divided); the batch itself is handed over whole.
 
@@ -158,7 +165,8 @@ def blackbox(
 
     Raises:
         ValueError: for a word nobody knows (the nearest is named), a number out of range, or a combination that
-            estimates nothing.
+            estimates nothing. Calls raise it for inputs and answers that do not fit. What `fn` raises passes through
+            in the forward pass; in the backward pass it is the cause of a RuntimeError that names the samples.
 
     Example:
         >>> import torch, esgrad
