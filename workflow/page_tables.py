@@ -43,7 +43,7 @@ def cards_table() -> str:
             "estimator": f"{card['estimator']} ({card['version']})",
             "its mean is": card["unbiased for"].partition(" within")[0],
             "its scale": card["scale"],
-            "its variance": card["variance"].removesuffix(", the nearest law"),
+            "its variance": card["variance"],
             "does not hold": card["fails"] or "—",
         }
         for card in cards.to_dict("records")
