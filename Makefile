@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference pages docs compatibility cards coverage lock config-exists
+	config-docs reference pages docs compatibility rivals cards bench coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -73,11 +73,16 @@ docs: setup ## write the pages of the API from its docstrings: build/docs/esgrad
 compatibility: ## install from nothing: light with the oldest and newest torch, and environment.yml (WHAT=oldest|newest|whole)
 	@PYTHON="$(if $(PYTHON),$(PYTHON),python3)" bash workflow/compatibility.sh $(WHAT)
 
-cards: ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
+rivals: # the libraries that we are compared with, in an environment of their own
 	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals
 	@.venv-rivals/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable .
+	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable ".[fast]" pandas
+
+cards: rivals ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
 	@.venv-rivals/bin/python benchmarks/cards.py results/benchmarks/cards.csv
+
+bench: rivals ## speeds beside other libraries and plain torch, one core, in .venv-rivals (BENCH="noise logits"): results/benchmarks/
+	@OMP_NUM_THREADS=1 .venv-rivals/bin/python benchmarks/bench.py results/benchmarks $(BENCH)
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
 	@$(BIN)/python -m esgrad.report.coverage results/reference

@@ -169,6 +169,15 @@ def says_rightly_whether_its_scores_sum_to_0(file: Any) -> None:
     assert bool((score.sum(1).abs() < 1e-5).all()) == file.SUMS_TO_ZERO, f"SUMS_TO_ZERO = {file.SUMS_TO_ZERO} is wrong"
 
 
+def says_rightly_whether_it_is_plain(file: Any) -> None:
+    samples = _whole_number_of_groups(file)
+    found = _directions(file, samples, positions=4)
+    drawn = streams.normals([0, 1], Role.NOISE, 3, 0, samples // 2 if file.PAIRS else samples, 4, 3)
+    whole = torch.stack([drawn, -drawn], 2).flatten(1, 2) if file.PAIRS else drawn
+    assert not file.PLAIN or torch.equal(found, whole), "PLAIN, but its directions are not the normals themselves"
+    assert not file.PLAIN or torch.equal(file.score(found), found), "PLAIN, but its score is not the direction"
+
+
 def raw_weights_have_the_exact_gradient_as_their_mean(file: Any) -> None:
     samples = _whole_number_of_groups(file)
     raw, noise = menu.load("shapings", "raw"), menu.load("credits", "noise")
@@ -208,6 +217,13 @@ def fitness_is_a_number_an_example_and_keeps_what_is_stated(file: Any) -> None:
     assert torch.equal(more, found.expand(3, 2, 6)), "leading axes change the fitness"
 
 
+def is_a_hit_if_it_says_so(file: Any) -> None:
+    logits = torch.linspace(-2, 2, 60).mul(9).sin().reshape(6, 10)
+    found = file.fitness(logits, torch.arange(6)) if file.IS_HIT else None
+    same = found is None or torch.equal(found, (logits.argmax(-1) == torch.arange(6)).float())
+    assert same, "IS_HIT, but its fitness is not isequal(argmax(logits), target)"
+
+
 def classes_are_all_it_sees_if_it_says_so(file: Any) -> None:
     if not file.SEES_CLASSES:
         return
@@ -230,11 +246,22 @@ LAWS: dict[str, list[Law]] = {
         its_mean_is_what_it_expects,
     ],
     "noise": [
-        states("DRAWS_PER_SAMPLE", "TOGETHER", "INDEPENDENT", "UNCORRELATED", "PAIRS", "FAMILY", "CLASSES", "EXACT"),
+        states(
+            "DRAWS_PER_SAMPLE",
+            "TOGETHER",
+            "INDEPENDENT",
+            "UNCORRELATED",
+            "PAIRS",
+            "PLAIN",
+            "FAMILY",
+            "CLASSES",
+            "EXACT",
+        ),
         directions_have_mean_0_and_variance_1,
         score_is_minus_the_slope_of_the_log_density,
         chunks_change_no_direction,
         says_rightly_whether_its_scores_sum_to_0,
+        says_rightly_whether_it_is_plain,
         raw_weights_have_the_exact_gradient_as_their_mean,
     ],
     "credit": [
@@ -243,9 +270,12 @@ LAWS: dict[str, list[Law]] = {
         a_tally_says_what_was_asked,
     ],
     "blackbox": [
-        states("BINARY", "NONNEGATIVE", "SEES_CLASSES", "fitness", "predict", "prepare", "readings", "refuses"),
+        states(
+            "BINARY", "NONNEGATIVE", "SEES_CLASSES", "IS_HIT", "fitness", "predict", "prepare", "readings", "refuses"
+        ),
         fitness_is_a_number_an_example_and_keeps_what_is_stated,
         classes_are_all_it_sees_if_it_says_so,
+        is_a_hit_if_it_says_so,
     ],
 }
 """The laws of each kind of file."""

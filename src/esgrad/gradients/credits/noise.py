@@ -133,26 +133,46 @@ class Tally(_Drawn):
     ) -> None:
         import torch
 
-        super().__init__(noise, fitness, point, variance, key, chunk)
-        self.misses, self.num_samples = misses, 0
-        self.hits = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
-        self.hit_sum: Tensor | None = None  # lanes [S, G, M, LANES, D]
-        self.whole_sum: Tensor | None = None  # [S, 1, M, LANES, D]
+        from esgrad.kernels.weighted_sum import LANES
 
-    def grow(self, num_samples: int) -> None:
-        """Ask on, up to N samples in all."""
-        for start, stop in self.chunks(self.num_samples, num_samples):
-            drawn = self.directions(start, stop)
+        super().__init__(noise, fitness, point, variance, key, chunk)
+        runs, positions, dimension = point.shape
+        self.num_samples = 0
+        self.hits = torch.zeros((runs, positions), dtype=torch.float64, device=point.device)
+        size = (positions, LANES, dimension)
+        self.hit_sum = point.new_zeros((len(key.seeds), self.group, *size))
+        self.whole_sum = point.new_zeros((len(key.seeds), 1, *size)) if misses else None
+
+    def grow(self, num_samples: int, active: Tensor | None = None) -> float:
+        """Ask on, up to N samples in all; at the positions active [M] alone where fitness and noise are the lecture's.
+        The random numbers drawn for it."""
+        start, self.num_samples = self.num_samples, num_samples
+        if self.noise.PLAIN and self.fitness_of.facts.is_hit:
+            return self._grow_by_hits(start, active)
+        numbers = 0.0
+        for first, last in self.chunks(start, num_samples):
+            drawn = self.directions(first, last)
+            numbers += self.noise.DRAWS_PER_SAMPLE * drawn.numel()
             said = self.said(drawn)
             self.hits += said.sum(1, dtype=self.hits.dtype)
-            self._add(said.unflatten(0, (-1, self.group)), self.noise.score(drawn), start)
-        self.num_samples = num_samples
+            self._add(said.unflatten(0, (-1, self.group)), self.noise.score(drawn), first)
+        return numbers
+
+    def _grow_by_hits(self, start: int, active: Tensor | None) -> float:
+        from esgrad.kernels import hits
+
+        runs, positions, _ = self.point.shape
+        each = self.point, self.fitness_of.targets.expand(runs, -1), self.sigma.expand(-1, positions), self.hits
+        point, targets, sigma, counts = (tensor.unflatten(0, (-1, self.group)) for tensor in each)
+        seeds, role, step, offset = self.key
+        place = seeds, role, step, start, self.num_samples
+        options: dict[str, Any] = {"offset": offset, "pairs": self.noise.PAIRS, "active": active}
+        return hits.add(self.hit_sum, counts, self.whole_sum, point, targets, sigma, *place, **options)
 
     def total(self, of_hit: Tensor, of_miss: Tensor) -> Tensor:
         """(1/σ) [(w₁ − w₀) Σ_hits s + w₀ Σ s], [R, M, D], for weights [R, M]."""
         from esgrad.kernels.weighted_sum import fold
 
-        assert self.hit_sum is not None
         hits = fold(self.hit_sum).flatten(0, 1)  # [R, M, D]
         of_hit, of_miss = (weight.to(hits.dtype)[..., None] for weight in (of_hit, of_miss))
         if self.whole_sum is None:
@@ -170,9 +190,6 @@ class Tally(_Drawn):
         if late:
             said = torch.nn.functional.pad(said, (0, 0, late, 0))
             scores = torch.nn.functional.pad(scores, (0, 0, 0, 0, late, 0))
-        if self.hit_sum is None:
-            self.hit_sum = weighted_sum.lanes(said, scores)
-            self.whole_sum = weighted_sum.lanes(said[:, :1], scores) if self.misses else None
         weighted_sum.add(self.hit_sum, said.to(scores.dtype), scores)
         if self.whole_sum is not None:
             weighted_sum.add(self.whole_sum, torch.ones_like(said[:, :1], dtype=scores.dtype), scores)

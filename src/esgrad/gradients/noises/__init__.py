@@ -26,6 +26,8 @@ class Noise(Protocol):
     """Σ score(z_n) = 0 in every draw: no centre of the fitness is felt."""
     PAIRS: bool
     """Samples come in pairs, z and −z."""
+    PLAIN: bool
+    """A direction is a standard normal as it was drawn; where they come in pairs, that and its mirror image."""
     EXACT: Arms
     """The exact gradients of p = P(argmax(l + q) = y) and of log p."""
 

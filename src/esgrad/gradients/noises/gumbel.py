@@ -18,6 +18,7 @@ INDEPENDENT = True
 UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
+PLAIN = False
 FAMILY = "gumbel"
 CLASSES = gumbel
 EXACT = Arms(softmax, log_softmax)

@@ -12,6 +12,7 @@ INDEPENDENT = True
 UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
+PLAIN = True
 FAMILY = "gaussian"
 CLASSES = gaussian
 EXACT = Arms(smoothed, log_smoothed)

@@ -15,6 +15,7 @@ INDEPENDENT = False
 UNCORRELATED = False
 SUMS_TO_ZERO = True
 PAIRS = True
+PLAIN = True
 FAMILY = "gaussian"
 CLASSES = None
 

@@ -18,6 +18,7 @@ INDEPENDENT = False
 UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
+PLAIN = False
 FAMILY = "gaussian"
 CLASSES = None
 

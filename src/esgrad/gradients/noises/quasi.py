@@ -17,6 +17,7 @@ INDEPENDENT = False
 UNCORRELATED = False
 SUMS_TO_ZERO = False
 PAIRS = False
+PLAIN = False
 FAMILY = "gaussian"
 CLASSES = None
 MOST_COORDINATES = 21_201  # of Joe and Kuo's direction numbers

@@ -14,15 +14,15 @@ def draw(
 ) -> None:
     runs, places, classes = cumulative.shape
     samples, group = out.shape[1], runs // len(seeds)
-    counters, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
+    places_of_blocks, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
+    places_of_blocks[1] = np.arange(TILE)  # a block serves two samples
     for s in range(len(seeds)):
         for q in range(places):
             for first in range(0, samples, 2 * TILE):
                 count = min(2 * TILE, samples - first)
                 blocks = (count + 1) // 2
-                for i in range(blocks):
-                    counters[0, i], counters[1, i] = offset + q, (start + first) // 2 + i
-                _fill_words(step, counters, seeds[s], role, words, blocks)
+                pair = (start + first) // 2
+                _fill_words(step, offset + q, pair, 0, places_of_blocks, seeds[s], role, words, blocks)
                 for g in range(group):
                     r = s * group + g
                     total = cumulative[r, q, classes - 1]

@@ -1,8 +1,9 @@
 """The fill on a CPU: `philox.philox` and `philox.standard_normal`, compiled, a tile of blocks at a time.
 
-Loops over a tile are plain and branch-free, so that LLVM turns each into vector instructions. No fastmath: the order
-and the rounding of every operation are those of the oracle. The coefficients of the inverse are arguments, because
-numba's cache does not notice a change in another file.
+Loops over a tile are plain and branch-free, so that LLVM turns each into vector instructions; the normal is two loops,
+as one would be a single chain too long to overlap with the next number's. No fastmath: the order and the rounding of
+every operation are those of the oracle. The coefficients of the inverse are arguments, because numba's cache does not
+notice a change in another file.
 """
 
 import numba
@@ -45,39 +46,64 @@ def _fill(
 ) -> None:
     _, samples, positions, dimension = out.shape
     blocks = (dimension + 3) // 4
-    total = samples * positions * blocks
     flat = out.reshape(-1)
-    counters, words = np.empty((3, TILE), uint32), np.empty(4 * TILE, uint32)
-    scratch = np.empty(4 * TILE, float32)
-    at = 0
+    # A tile is some whole samples, or some whole positions of one, or a part of one position's blocks, so that the
+    # counters of all tiles differ by their origin alone.
+    across = TILE // (positions * blocks)  # whole samples
+    rows = across * positions if across > 0 else TILE // blocks  # whole positions
+    width = rows * blocks if rows > 0 else TILE
+    places = np.zeros((3, TILE), uint32)
+    for i in range(width):
+        row = i // blocks if rows > 0 else 0
+        places[0, i], places[1, i], places[2, i] = row % positions, row // positions, i - row * blocks
+    words, scratch, logarithms = np.empty(4 * TILE, uint32), np.empty(4 * TILE, float32), np.empty(4 * TILE, float32)
+    whole, at = dimension % 4 == 0, 0
     for seed in seeds:
-        sample, position, block = start, 0, 0
-        for first in range(0, total, TILE):
-            count = min(TILE, total - first)
-            for i in range(count):
-                counters[0, i], counters[1, i], counters[2, i] = offset + position, sample, block
-                block += 1
-                if block == blocks:
-                    block = 0
-                    position += 1
-                    if position == positions:
-                        position = 0
-                        sample += 1
-            _philox(step, counters, seed, role, words, count)
-            if dimension % 4 == 0:
-                _normal(words, flat[at : at + 4 * count], 4 * count, log2, p, q)
-                at += 4 * count
-            else:
-                _normal(words, scratch, 4 * count, log2, p, q)
-                at = _pack(scratch, counters[2], count, dimension, flat, at)
+        sample = start
+        while sample < start + samples:
+            position, block = 0, 0
+            while position < positions:
+                if rows > 0:
+                    left = (start + samples - sample) * positions - position if across > 0 else positions - position
+                    count = min(rows, left) * blocks
+                else:
+                    count = min(TILE, blocks - block)
+                _philox(step, offset + position, sample, block, places, seed, role, words, count)
+                if whole:
+                    _normal(words, logarithms, flat[at : at + 4 * count], 4 * count, log2, p, q)
+                    at += 4 * count
+                else:
+                    _normal(words, logarithms, scratch, 4 * count, log2, p, q)
+                    if rows > 0:
+                        at = _pack(scratch, count // blocks, 4 * blocks, dimension, flat, at)
+                    else:
+                        at = _pack(scratch, 1, 4 * count, min(4 * count, dimension - 4 * block), flat, at)
+                if rows > 0:
+                    position += count // blocks
+                else:
+                    block += count
+                    if block == blocks:
+                        position, block = position + 1, 0
+            sample += max(1, across)
 
 
 @numba.njit(nogil=True)
-def _philox(step: int, counters: np.ndarray, seed: int, role: int, words: np.ndarray, count: int) -> None:
+def _philox(
+    step: int,
+    position: int,
+    sample: int,
+    block: int,
+    places: np.ndarray,
+    seed: int,
+    role: int,
+    words: np.ndarray,
+    count: int,
+) -> None:
+    """The words [4·count] of blocks at places [3, …] counted from a position, a sample and a block."""
     for i in range(count):
         k0, k1 = uint64(seed), uint64(role)
-        c0, c1 = uint64(step), uint64(counters[0, i])
-        c2, c3 = uint64(counters[1, i]), uint64(counters[2, i])
+        c0, c1 = uint64(step), uint64(position) + uint64(places[0, i])
+        c2, c3 = uint64(sample) + uint64(places[1, i]), uint64(block) + uint64(places[2, i])
         for _ in range(10):
             product0, product1 = M0 * c0, M1 * c2
             c0, c1 = (product1 >> HIGH) ^ c1 ^ k0, product1 & LOW
@@ -88,7 +114,10 @@ def _philox(step: int, counters: np.ndarray, seed: int, role: int, words: np.nda
 
 
 @numba.njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
-def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Floats, q: Floats) -> None:
+def _normal(
+    words: np.ndarray, logarithms: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Floats, q: Floats
+) -> None:
+    """The normals of some words; `logarithms` is room for as many numbers."""
     l0, l1, l2, l3, l4, l5, l6, l7 = log2
     p0, p1, p2, p3, p4, p5 = p
     q0, q1, q2, q3, q4, q5 = q
@@ -101,25 +130,27 @@ def _normal(words: np.ndarray, out: np.ndarray, count: int, log2: Floats, p: Flo
         mantissa = np.int32((product & MANTISSA) + ROOT_HALF)
         z = mantissa.view(np.float32) - UNIT
         log = (((((((l7 * z + l6) * z + l5) * z + l4) * z + l3) * z + l2) * z + l1) * z + l0) * z
-        w = float32(int32(FULL - int32(product >> EXPONENT))) - log
+        logarithms[i] = float32(int32(FULL - int32(product >> EXPONENT))) - log
+        out[i] = (below - above) * SCALE
+    for i in range(count):
+        w = logarithms[i]
         numerator = ((((p5 * w + p4) * w + p3) * w + p2) * w + p1) * w + p0
         denominator = ((((q5 * w + q4) * w + q3) * w + q2) * w + q1) * w + q0
-        out[i] = (below - above) * SCALE * numerator / denominator
+        out[i] = out[i] * numerator / denominator
 
 
 @numba.njit(nogil=True)
-def _pack(normals: np.ndarray, block: np.ndarray, count: int, dimension: int, out: np.ndarray, at: int) -> int:
-    """Copy blocks of 4 into rows of `dimension`, whose last block is cut. Returns the next free place."""
-    last = (dimension - 1) // 4
-    tail = dimension - 4 * last
-    for i in range(count):
-        if at + 4 <= out.size:  # what is too much here, the next block overwrites
-            for j in range(4):
-                out[at + j] = normals[4 * i + j]
+def _pack(normals: np.ndarray, rows: int, width: int, dimension: int, out: np.ndarray, at: int) -> int:
+    """Copy the first `dimension` numbers of each row. Returns the next free place."""
+    for row in range(rows):
+        if at + width <= out.size:  # what is too much here, the next row overwrites
+            for block in range(width // 4):
+                for j in range(4):
+                    out[at + 4 * block + j] = normals[row * width + 4 * block + j]
         else:
-            for j in range(out.size - at):
-                out[at + j] = normals[4 * i + j]
-        at += tail if block[i] == last else 4
+            for j in range(dimension):
+                out[at + j] = normals[row * width + j]
+        at += dimension
     return at
 
 

@@ -1,12 +1,10 @@
-"""Sums of the noise over the samples that hit, on a CPU: one competitor above the target, and no more is drawn.
+"""`esgrad.kernels.hits`, compiled: two ways to the same bits, and the choice between them.
 
-    S_n = Σ_{i<n} f_i q_i,   f_i = isequal(argmax(l + σ q_i), y)        the raw estimate is S_N / (N σ)
-
-The noise of a sample is a function of its place (`esgrad.kernels.streams`), so it need not be drawn in order, nor
-whole: the target's block of four numbers comes first, then the others until a competitor is seen to win. Hits and sums
-are, to the bit, those of `esgrad.gradients.credits.noise.Tally` with `blackboxes.zero_one`. At level logits a sample
-meets 1 + H_{K−1} numbers until it is decided (8.5 of 1,000), in whole blocks; `totals` asks for all of them, for
-weights that are not 0 on failure.
+dense   an example at a time, LANES samples side by side: all of their normals, which of them the target wins, and
+        the sums of the noise of those.
+early   a sample at a time, its target's block of four numbers first, then the others until one competitor is seen to
+        win. At level logits that takes 1 + H_{K−1} numbers a sample (8.5 of 1,000), in whole blocks. It only serves
+        weights that are 0 on failure, and loses where hits are common.
 """
 
 from collections.abc import Sequence
@@ -14,14 +12,30 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 import torch
-from numpy import float32
+from numpy import float32, uint32, uint64
 from torch import Tensor
 
 from esgrad.kernels.compiled import njit
-from esgrad.kernels.compiled.fill import _COEFFICIENTS, TILE, Floats, _normal, _philox
+from esgrad.kernels.compiled.fill import (
+    _COEFFICIENTS,
+    HIGH,
+    LOW,
+    M0,
+    M1,
+    TILE,
+    W0,
+    W1,
+    Floats,
+    _normal,
+    _philox,
+)
 
-FEW = 2  # blocks of a sample that are drawn at once, as deciding what to draw would take longer
+ROOM = 2**12  # numbers of noise at a time, so that they stay in the first-level cache
 FULL = 32  # blocks drawn at a time while fewer samples than that are undecided: what fills the vector registers
+FIRST = 16  # samples drawn early before what they took is looked at; then twice as many, and so on
+FEWEST = 8  # blocks: with fewer there is nothing to reject early
+NEAR = 12  # competitors within σ of the target: with fewer of them it wins too often
+PRICE = 1.5  # of a number drawn early, in those drawn dense
 
 
 def add(
@@ -37,18 +51,16 @@ def add(
     step: int,
     start: int,
     stop: int,
+    offset: int,
+    pairs: bool,
+    way: str,
 ) -> int:
-    """Add what the samples start, …, stop − 1 give; returns the numbers drawn.
-
-    sums [S, B, LANES, K] float32 += Σ f q (`esgrad.kernels.weighted_sum`), counts [S, B] float64 += Σ f and, if given,
-    totals [S, B, LANES, K] float32 += Σ q, all for standard normal q of S seeds, at logits [B, K] float32 and finite,
-    targets [B] int64, sigma [B] float32. Positions whose `active` [B] is False are left alone.
-    """
-    summed, of_all = totals is not None, totals if totals is not None else sums
-    place = (int(role), int(step), int(start), int(stop))
-    keys = torch.tensor(list(seeds), dtype=torch.int64)
-    s, c, a, x, y, t, m, k = (each.numpy() for each in (sums, counts, of_all, logits, targets, sigma, active, keys))
-    return _add(s, c, a, x, y, t, m, k, summed, *place, *_COEFFICIENTS)
+    """As `esgrad.kernels.hits.add`, for float32 on a CPU; `way` is "dense", "early" or "auto"."""
+    of_all = sums[:, :1] if totals is None else totals
+    keys = torch.tensor(list(seeds), dtype=torch.int64, device="cpu")
+    arrays = (each.numpy() for each in (sums, counts, of_all, logits, targets, sigma, active, keys))
+    place = int(role), int(step), int(start), int(stop), int(offset)
+    return _add(*arrays, totals is not None, pairs, way == "dense", way == "early", *place, *_COEFFICIENTS)
 
 
 @njit
@@ -62,81 +74,317 @@ def _add(
     active: np.ndarray,
     seeds: np.ndarray,
     summed: bool,
+    pairs: bool,
+    always_dense: bool,
+    always_early: bool,
     role: int,
     step: int,
     start: int,
     stop: int,
+    offset: int,
     log2: Floats,
     p: Floats,
     q: Floats,
 ) -> int:
-    draws, positions, _, dimension = sums.shape
+    seeded, group, positions, lanes, dimension = sums.shape
     blocks = (dimension + 3) // 4
-    whole = summed or blocks <= FEW
-    rows = max(1, TILE // blocks) if whole else TILE  # samples at a time
-    room = max(TILE, rows * blocks if whole else blocks)
-    counters, words = np.zeros((3, room), np.uint32), np.empty(4 * room, np.uint32)
-    normals, alive, value = np.empty(4 * room, float32), np.empty(TILE, np.int64), np.empty(TILE, float32)
+    size = 4 * lanes * blocks  # numbers of a round of samples
+    most = max(1, ROOM // size)  # rounds at a time
+    most += most % 2  # so that mirrored ones come together
+    room = max(TILE, blocks, most * size // 4)
+    places, words = np.zeros((3, room), uint32), np.empty(4 * room, uint32)
+    normals, logarithms = np.empty(4 * room, float32), np.empty(4 * room, float32)
+    mirrored = np.empty(4 * room if pairs else 0, float32)
+    alive, value = np.empty(TILE, np.int64), np.empty(TILE, float32)
+    noisy, level = np.empty(size, float32), np.empty((group, size), float32)
+    hit, lane_sums = np.empty(size, float32), np.empty((group + 1, size), float32)
     drawn = 0
-    for d in range(draws):
-        for b in range(positions):
-            if not active[b]:
+    for s in range(seeded):
+        for m in range(positions):
+            if not active[m]:
                 continue
-            for first in range(start, stop, rows):
-                count = min(rows, stop - first)
-                if whole:
-                    _draw(seeds[d], role, step, b, first, count, blocks, counters, words, normals, log2, p, q)
-                    drawn += 4 * count * blocks
-                    for i in range(count):
-                        row = normals[4 * i * blocks : 4 * i * blocks + dimension]
-                        if summed:
-                            _sum(totals, d, b, first + i, row)
-                        if _wins(row, logits[b], targets[b], sigma[b]):
-                            counts[d, b] += 1
-                            _sum(sums, d, b, first + i, row)
-                    continue
-                hits, met = _survivors(
-                    first, count, blocks, logits[b], targets[b], sigma[b], seeds[d], role, step, b,
-                    counters, words, normals, alive, value, log2, p, q,
+            first, ahead = start, FIRST
+            early = always_early or not (summed or always_dense or blocks < FEWEST)
+            for g in range(group):
+                early = early and (always_early or _near(logits[s, g, m], targets[s, g, m], sigma[s, g, m]) >= NEAR)
+            while early and first < stop:
+                last = min(stop, first + ahead)
+                took = 0
+                for g in range(group):
+                    hits, met = _survivors(
+                        first, last - first, blocks, pairs, logits[s, g, m], targets[s, g, m], sigma[s, g, m],
+                        seeds[s], role, step, offset + m, places, words, normals, logarithms, alive, value, log2, p, q,
+                    )  # fmt: skip
+                    took += 4 * (met + hits * blocks)
+                    counts[s, g, m] += hits
+                    for i in range(hits):
+                        sample = alive[i]
+                        _draw(
+                            sample // 2 if pairs else sample, blocks, seeds[s], role, step, offset + m,
+                            places, words, normals, logarithms, log2, p, q,
+                        )  # fmt: skip
+                        sign = float32(-1 if pairs and sample % 2 == 1 else 1)
+                        for k in range(dimension):
+                            sums[s, g, m, sample % lanes, k] += sign * normals[k]
+                drawn += took
+                early = always_early or PRICE * took < (last - first) * dimension
+                first, ahead = last, min(2 * ahead, TILE)
+            if first < stop:
+                drawn += _dense(
+                    sums[s, :, m], counts[s, :, m], totals[s, 0, m], logits[s, :, m], targets[s, :, m], sigma[s, :, m],
+                    summed, pairs, first, stop, seeds[s], role, step, offset + m,
+                    most, words, logarithms, normals, mirrored, noisy, level, hit, lane_sums, log2, p, q,
                 )  # fmt: skip
-                drawn += 4 * (met + hits * blocks)
-                counts[d, b] += hits
-                for i in range(hits):
-                    _draw(seeds[d], role, step, b, alive[i], 1, blocks, counters, words, normals, log2, p, q)
-                    _sum(sums, d, b, alive[i], normals)
     return drawn
 
 
 @numba.njit(nogil=True)
-def _sum(total: np.ndarray, d: int, b: int, sample: int, row: np.ndarray) -> None:
-    for k in range(total.shape[3]):
-        total[d, b, sample % total.shape[2], k] += row[k]
+def _near(logits: np.ndarray, target: int, sigma: np.float32) -> int:
+    """How many competitors lie within σ of the target, or above."""
+    least, count = float32(logits[target] - sigma), -1
+    for k in range(logits.size):
+        count += int(logits[k] >= least)
+    return count
 
 
 @numba.njit(nogil=True)
-def _draw(
+def _dense(
+    sums: np.ndarray,
+    counts: np.ndarray,
+    totals: np.ndarray,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    sigma: np.ndarray,
+    summed: bool,
+    pairs: bool,
+    start: int,
+    stop: int,
     seed: int,
     role: int,
     step: int,
     position: int,
-    first: int,
-    count: int,
+    most: int,
+    words: np.ndarray,
+    logarithms: np.ndarray,
+    drawn: np.ndarray,
+    mirrored: np.ndarray,
+    noisy: np.ndarray,
+    level: np.ndarray,
+    hit: np.ndarray,
+    lane_sums: np.ndarray,
+    log2: Floats,
+    p: Floats,
+    q: Floats,
+) -> int:
+    """Samples start to stop of one position for the runs that share its noise; returns the numbers drawn.
+
+    LANES samples make a round. Its normals lie block by block, of each block the first number of all its samples, then
+    the second, …: loops then run over many neighbours, and a round's sums lie as its normals do.
+    """
+    runs, lanes, _ = sums.shape
+    blocks, four = len(lane_sums[0]) // (4 * lanes), 4 * lanes
+    size = blocks * four
+    for r in range(runs):
+        _spread(sums[r], lane_sums[r])
+        _levels(logits[r], level[r], lanes)
+    if summed:
+        _spread(totals, lane_sums[runs])
+    for first in range(start - start % lanes, stop, most * lanes):
+        rounds = min(most, (stop - first + lanes - 1) // lanes)
+        own = (rounds + 1) // 2 if pairs else rounds
+        _philox_rounds(step, position, first // 2 if pairs else first, blocks, seed, role, words, own, lanes)
+        _normal(words, logarithms, drawn, own * size, log2, p, q)
+        if pairs:
+            _mirror(drawn, mirrored, rounds, size, lanes)
+        normals = mirrored if pairs else drawn
+        for n in range(rounds):
+            row = normals[n * size : (n + 1) * size]
+            low, high = start - first - n * lanes, stop - first - n * lanes  # of this round's samples
+            for r in range(runs):
+                hits = _decide(noisy, row, level[r], targets[r], sigma[r], hit, low, high, lanes)
+                if hits > 0:
+                    counts[r] += hits
+                    _repeat(hit, four)
+                    _add_hits(lane_sums[r], row, hit)
+            if summed:
+                if low <= 0 and high >= lanes:
+                    _add_round(lane_sums[runs], row)
+                else:
+                    for i in range(lanes):
+                        hit[i] = float32(low <= i < high)
+                    _repeat(hit, four)
+                    _add_hits(lane_sums[runs], row, hit)
+    for r in range(runs):
+        _collect(lane_sums[r], sums[r])
+    if summed:
+        _collect(lane_sums[runs], totals)
+    return 4 * blocks * (stop - start) // (2 if pairs else 1)
+
+
+@numba.njit(nogil=True)
+def _philox_rounds(
+    step: int, position: int, sample: int, blocks: int, seed: int, role: int, words: np.ndarray, rounds: int, lanes: int
+) -> None:
+    for n in range(rounds):
+        for block in range(blocks):
+            at = 4 * lanes * (n * blocks + block)
+            for i in range(lanes):
+                k0, k1 = uint64(seed), uint64(role)
+                c0, c1 = uint64(step), uint64(position)
+                c2, c3 = uint64(sample + n * lanes + i), uint64(block)
+                for _ in range(10):
+                    product0, product1 = M0 * c0, M1 * c2
+                    c0, c1 = (product1 >> HIGH) ^ c1 ^ k0, product1 & LOW
+                    c2, c3 = (product0 >> HIGH) ^ c3 ^ k1, product0 & LOW
+                    k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
+                words[at + i], words[at + lanes + i] = uint32(c0), uint32(c1)
+                words[at + 2 * lanes + i], words[at + 3 * lanes + i] = uint32(c2), uint32(c3)
+
+
+@numba.njit(nogil=True)
+def _mirror(own: np.ndarray, out: np.ndarray, rounds: int, size: int, lanes: int) -> None:
+    """z_0, z_1, … to z_0, −z_0, z_1, −z_1, …: a round of normals makes two of samples."""
+    half = lanes // 2
+    for n in range(rounds):
+        for row in range(0, size, lanes):
+            source, at = n // 2 * size + row + n % 2 * half, n * size + row
+            for i in range(half):
+                out[at + 2 * i], out[at + 2 * i + 1] = own[source + i], -own[source + i]
+
+
+@numba.njit(nogil=True)
+def _decide(
+    noisy: np.ndarray,
+    normals: np.ndarray,
+    level: np.ndarray,
+    target: int,
+    sigma: np.float32,
+    hit: np.ndarray,
+    low: int,
+    high: int,
+    lanes: int,
+) -> int:
+    """1 for the samples low to high of a round whose target is the first of the largest, else 0; how many there are.
+
+    The largest is found by halves, block on block, so that each loop runs over many neighbours; the blocks before the
+    target's and those after it by themselves, as equals before it win.
+    """
+    four = 4 * lanes
+    own, blocks = target // 4, noisy.size // four
+    for i in range(noisy.size):
+        noisy[i] = level[i] + float32(sigma * normals[i])
+    _highest(noisy[: own * four], own, four)
+    _highest(noisy[(own + 1) * four :], blocks - own - 1, four)
+    count, mine = 0, own * four + target % 4 * lanes
+    for i in range(lanes):
+        value = noisy[mine + i]
+        lost = (i < low) | (i >= high)
+        for j in range(4):
+            before, after = j < target % 4, j > target % 4
+            other = noisy[own * four + j * lanes + i]
+            lost |= (before & (other >= value)) | (after & (other > value))
+            if own > 0:
+                lost |= noisy[j * lanes + i] >= value
+            if own + 1 < blocks:
+                lost |= noisy[(own + 1) * four + j * lanes + i] > value
+        hit[i] = float32(0) if lost else float32(1)
+        count += 0 if lost else 1
+    return count
+
+
+@numba.njit(nogil=True)
+def _highest(noisy: np.ndarray, blocks: int, four: int) -> None:
+    """Raise the first block's numbers to the largest of those at the same places of all blocks."""
+    while blocks > 1:
+        half = (blocks + 1) // 2
+        _raise(noisy[: (blocks - half) * four], noisy[half * four : blocks * four])
+        blocks = half
+
+
+@numba.njit(nogil=True)
+def _raise(numbers: np.ndarray, others: np.ndarray) -> None:
+    for i in range(numbers.size):
+        numbers[i] = others[i] if others[i] > numbers[i] else numbers[i]
+
+
+@numba.njit(nogil=True)
+def _levels(logits: np.ndarray, level: np.ndarray, lanes: int) -> None:
+    """Logits [K] as a round's numbers lie; −∞ beyond the last of them."""
+    for k in range(level.size // lanes):
+        value = logits[k] if k < logits.size else float32(-np.inf)
+        for lane in range(lanes):
+            level[k * lanes + lane] = value
+
+
+@numba.njit(nogil=True)
+def _repeat(row: np.ndarray, four: int) -> None:
+    """The first LANES numbers over and over, in ever longer copies."""
+    filled = four // 4
+    while filled < row.size:
+        copied = min(filled, row.size - filled)
+        _copy(row[filled : filled + copied], row[:copied])
+        filled += copied
+
+
+@numba.njit(nogil=True)
+def _copy(to: np.ndarray, numbers: np.ndarray) -> None:
+    for i in range(to.size):
+        to[i] = numbers[i]
+
+
+@numba.njit(nogil=True)
+def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
+    """Adds 0 for a miss, which changes no sum: none is ever −0."""
+    for i in range(lane_sums.size):
+        lane_sums[i] += hit[i] * normals[i]
+
+
+@numba.njit(nogil=True)
+def _add_round(lane_sums: np.ndarray, normals: np.ndarray) -> None:
+    for i in range(lane_sums.size):
+        lane_sums[i] += normals[i]
+
+
+@numba.njit(nogil=True)
+def _spread(sums: np.ndarray, lane_sums: np.ndarray) -> None:
+    """Sums [LANES, K] as a round's numbers lie."""
+    lanes, dimension = sums.shape
+    lane_sums[:] = float32(0)
+    for k in range(dimension):
+        for lane in range(lanes):
+            lane_sums[k * lanes + lane] = sums[lane, k]
+
+
+@numba.njit(nogil=True)
+def _collect(lane_sums: np.ndarray, sums: np.ndarray) -> None:
+    """And back."""
+    lanes, dimension = sums.shape
+    for k in range(dimension):
+        for lane in range(lanes):
+            sums[lane, k] = lane_sums[k * lanes + lane]
+
+
+@numba.njit(nogil=True)
+def _draw(
+    sample: int,
     blocks: int,
-    counters: np.ndarray,
+    seed: int,
+    role: int,
+    step: int,
+    position: int,
+    places: np.ndarray,
     words: np.ndarray,
     normals: np.ndarray,
+    logarithms: np.ndarray,
     log2: Floats,
     p: Floats,
     q: Floats,
 ) -> None:
-    """All blocks of the samples first, …, first + count − 1, side by side."""
-    for i in range(count):
-        for block in range(blocks):
-            counters[0, i * blocks + block] = position
-            counters[1, i * blocks + block] = first + i
-            counters[2, i * blocks + block] = block
-    _philox(step, counters, seed, role, words, count * blocks)
-    _normal(words, normals, 4 * count * blocks, log2, p, q)
+    """All blocks of a sample, side by side."""
+    for block in range(blocks):
+        places[0, block], places[1, block], places[2, block] = 0, 0, block
+    _philox(step, position, sample, 0, places, seed, role, words, blocks)
+    _normal(words, logarithms, normals, 4 * blocks, log2, p, q)
 
 
 @numba.njit(nogil=True)
@@ -144,6 +392,7 @@ def _survivors(
     first: int,
     count: int,
     blocks: int,
+    pairs: bool,
     logits: np.ndarray,
     target: int,
     sigma: np.float32,
@@ -151,9 +400,10 @@ def _survivors(
     role: int,
     step: int,
     position: int,
-    counters: np.ndarray,
+    places: np.ndarray,
     words: np.ndarray,
     normals: np.ndarray,
+    logarithms: np.ndarray,
     alive: np.ndarray,
     value: np.ndarray,
     log2: Floats,
@@ -168,20 +418,21 @@ def _survivors(
         ahead = 1 if block < 0 else min(max(1, FULL // left), blocks - block)
         for i in range(left):
             for j in range(ahead):
-                counters[0, i * ahead + j] = position
-                counters[1, i * ahead + j] = alive[i]
-                counters[2, i * ahead + j] = own if block < 0 else block + j
-        _philox(step, counters, seed, role, words, left * ahead)
-        _normal(words, normals, 4 * left * ahead, log2, p, q)
+                places[0, i * ahead + j] = 0
+                places[1, i * ahead + j] = alive[i] // 2 if pairs else alive[i]
+                places[2, i * ahead + j] = own if block < 0 else block + j
+        _philox(step, position, 0, 0, places, seed, role, words, left * ahead)
+        _normal(words, logarithms, normals, 4 * left * ahead, log2, p, q)
         met += left * ahead
         start = 4 * own if block < 0 else 4 * block
         kept = 0
         for i in range(left):
+            scale = -sigma if pairs and alive[i] % 2 == 1 else sigma
             row = normals[4 * i * ahead : 4 * (i + 1) * ahead]
-            mine = _noisy(logits[target], sigma, row[target - start]) if block < 0 else value[i]
+            mine = _noisy(logits[target], scale, row[target - start]) if block < 0 else value[i]
             lost = False
             for k in range(min(row.size, logits.size - start)):
-                other = _noisy(logits[start + k], sigma, row[k])
+                other = _noisy(logits[start + k], scale, row[k])
                 if other > mine or (other == mine and start + k < target):
                     lost = True
                     break
@@ -191,17 +442,6 @@ def _survivors(
         left = kept
         block = 0 if block < 0 else block + ahead
     return left, met
-
-
-@numba.njit(nogil=True)
-def _wins(row: np.ndarray, logits: np.ndarray, target: int, sigma: np.float32) -> bool:
-    """Whether the target is the first of the largest; no branches, as every number is there already."""
-    mine, lost = _noisy(logits[target], sigma, row[target]), 0
-    for k in range(target):
-        lost += int(_noisy(logits[k], sigma, row[k]) >= mine)
-    for k in range(target + 1, row.size):
-        lost += int(_noisy(logits[k], sigma, row[k]) > mine)
-    return lost == 0
 
 
 @numba.njit(nogil=True)

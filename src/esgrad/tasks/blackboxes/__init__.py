@@ -18,6 +18,8 @@ class BlackBox(Protocol):
     """Its fitness is never below 0."""
     SEES_CLASSES: bool
     """Its fitness depends on the classes alone: it is a `ClassJudge`."""
+    IS_HIT: bool
+    """Its fitness is isequal(argmax(logits), target): for that there are faster bodies."""
 
     def fitness(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The fitness [..., B] of logits [..., B, D] and targets [..., B]."""

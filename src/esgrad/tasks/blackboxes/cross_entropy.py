@@ -3,11 +3,12 @@
 from esgrad.tasks.blackboxes.zero_one import predict, prepare, readings, refuses
 from esgrad.types import Tensor
 
-__all__ = ["BINARY", "NONNEGATIVE", "SEES_CLASSES", "fitness", "predict", "prepare", "readings", "refuses"]
+__all__ = ["BINARY", "IS_HIT", "NONNEGATIVE", "SEES_CLASSES", "fitness", "predict", "prepare", "readings", "refuses"]
 
 BINARY = False
 NONNEGATIVE = False
 SEES_CLASSES = False
+IS_HIT = False
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from esgrad.types import Data, Tensor
 BINARY = True
 NONNEGATIVE = True
 SEES_CLASSES = True
+IS_HIT = False
 BASE = 10  # the digits 0 to 9
 
 

@@ -5,6 +5,7 @@ from esgrad.types import Data, Tensor
 BINARY = True
 NONNEGATIVE = True
 SEES_CLASSES = True
+IS_HIT = True
 
 
 def fitness(logits: Tensor, targets: Tensor) -> Tensor:
