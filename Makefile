@@ -73,15 +73,15 @@ docs: setup ## write the pages of the API from its docstrings: build/docs/esgrad
 compatibility: ## install from nothing: light with the oldest and newest torch, and environment.yml (WHAT=oldest|newest|whole)
 	@PYTHON="$(if $(PYTHON),$(PYTHON),python3)" bash workflow/compatibility.sh $(WHAT)
 
-rivals: # the libraries that we are compared with, in an environment of their own
+rivals: ## install the libraries that we are compared with in .venv-rivals, an environment of their own
 	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals
 	@.venv-rivals/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable ".[fast]" pandas
 
-cards: rivals ## the cards of other libraries' estimators, in .venv-rivals, an environment of their own: results/benchmarks/
+cards: rivals ## the cards of other libraries' estimators: results/benchmarks/
 	@.venv-rivals/bin/python benchmarks/cards.py results/benchmarks/cards.csv
 
-bench: rivals ## speeds beside other libraries and plain torch, one core, in .venv-rivals (BENCH="noise logits"): results/benchmarks/
+bench: rivals ## speeds beside other libraries and plain torch, on one core (BENCH="noise logits"): results/benchmarks/
 	@OMP_NUM_THREADS=1 .venv-rivals/bin/python benchmarks/bench.py results/benchmarks $(BENCH)
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/

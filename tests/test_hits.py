@@ -139,10 +139,10 @@ def test_a_product_and_a_sum_are_each_rounded_as_they_are_in_points() -> None:
     fused = torch.addcmul(logit.expand(40_000), sigma, normal)
     plain = logit + sigma * normal
     assert (fused != plain).any()
-    dense, hit = torch.zeros_like(normal), torch.zeros(4 * LANES).numpy()
+    dense = torch.zeros_like(normal)
     for noisy, row in zip(dense.split(4 * LANES), normal.split(4 * LANES), strict=True):
         level = torch.ones_like(row).numpy()
-        body._decide(noisy.numpy(), row.numpy(), level, 0, sigma.numpy()[()], hit, 0, LANES, LANES)
+        body._perturb(noisy.numpy(), row.numpy(), level, sigma.numpy()[()])
     ours = [float(body._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
     points = Points(logit.expand(1, 1, 40_000), sigma.view(1, 1), normal.view(1, 1, 1, -1))
     assert ours == plain.tolist() == points.tensor().flatten().tolist() == dense.tolist()

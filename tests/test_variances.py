@@ -208,7 +208,7 @@ JUDGES = {"all or none": first_always_second_never, "real": ZERO_ONE.fitness}
 
 def judging(fitness: Callable[[Tensor, Tensor], Tensor]) -> Any:
     """zero_one as a black box, with another fitness."""
-    return SimpleNamespace(**{**vars(ZERO_ONE), "fitness": fitness})
+    return SimpleNamespace(**{**vars(ZERO_ONE), "fitness": fitness, "IS_HIT": False})
 
 
 def steps(of: Job, digits: Data, count: int = 5, judge: str = "real") -> list[Step]:

@@ -29,12 +29,15 @@ from esgrad.kernels.compiled.fill import (
     _normal,
     _philox,
 )
+from esgrad.kernels.weighted_sum import LANES
 
-ROOM = 2**12  # numbers of noise at a time, so that they stay in the first-level cache
+SIDE = 256  # samples side by side of few classes; of more LANES of them
+FEW = 8  # blocks of four classes
 FULL = 32  # blocks drawn at a time while fewer samples than that are undecided: what fills the vector registers
 FIRST = 16  # samples drawn early before what they took is looked at; then twice as many, and so on
 FEWEST = 8  # blocks: with fewer there is nothing to reject early
-NEAR = 12  # competitors within σ of the target: with fewer of them it wins too often
+NEAR = 12  # competitors within σ of the target: with fewer of them it may win too often
+PROBED = 1000  # samples: of so many the first few are drawn early all the same, to see what they take
 PRICE = 1.5  # of a number drawn early, in those drawn dense
 
 
@@ -88,25 +91,26 @@ def _add(
 ) -> int:
     seeded, group, positions, lanes, dimension = sums.shape
     blocks = (dimension + 3) // 4
-    size = 4 * lanes * blocks  # numbers of a round of samples
-    most = max(1, ROOM // size)  # rounds at a time
-    most += most % 2  # so that mirrored ones come together
-    room = max(TILE, blocks, most * size // 4)
+    most = (stop - start + 2 * lanes - 2) // lanes  # rounds of the lanes
+    side = lanes * (max(1, min(SIDE // lanes, most)) if blocks <= FEW else 1)
+    room = max(TILE, blocks, blocks * side)
     places, words = np.zeros((3, room), uint32), np.empty(4 * room, uint32)
     normals, logarithms = np.empty(4 * room, float32), np.empty(4 * room, float32)
-    mirrored = np.empty(4 * room if pairs else 0, float32)
+    mirrored = np.empty(4 * blocks * side if pairs else 0, float32)
     alive, value = np.empty(TILE, np.int64), np.empty(TILE, float32)
-    noisy, level = np.empty(size, float32), np.empty((group, size), float32)
-    hit, lane_sums = np.empty(size, float32), np.empty((group + 1, size), float32)
+    noisy, level = np.empty(4 * blocks * side, float32), np.empty((group, 4 * blocks * side), float32)
+    hit, lane_sums = np.empty(4 * blocks * side, float32), np.empty((group + 1, 4 * blocks * lanes), float32)
     drawn = 0
     for s in range(seeded):
         for m in range(positions):
             if not active[m]:
                 continue
-            first, ahead = start, FIRST
+            first, ahead, probed = start, FIRST, stop - start >= PROBED
             early = always_early or not (summed or always_dense or blocks < FEWEST)
             for g in range(group):
-                early = early and (always_early or _near(logits[s, g, m], targets[s, g, m], sigma[s, g, m]) >= NEAR)
+                early = early and (
+                    always_early or probed or _near(logits[s, g, m], targets[s, g, m], sigma[s, g, m]) >= NEAR
+                )
             while early and first < stop:
                 last = min(stop, first + ahead)
                 took = 0
@@ -133,7 +137,7 @@ def _add(
                 drawn += _dense(
                     sums[s, :, m], counts[s, :, m], totals[s, 0, m], logits[s, :, m], targets[s, :, m], sigma[s, :, m],
                     summed, pairs, first, stop, seeds[s], role, step, offset + m,
-                    most, words, logarithms, normals, mirrored, noisy, level, hit, lane_sums, log2, p, q,
+                    side, words, logarithms, normals, mirrored, noisy, level, hit, lane_sums, log2, p, q,
                 )  # fmt: skip
     return drawn
 
@@ -163,7 +167,7 @@ def _dense(
     role: int,
     step: int,
     position: int,
-    most: int,
+    side: int,
     words: np.ndarray,
     logarithms: np.ndarray,
     drawn: np.ndarray,
@@ -178,42 +182,32 @@ def _dense(
 ) -> int:
     """Samples start to stop of one position for the runs that share its noise; returns the numbers drawn.
 
-    LANES samples make a round. Its normals lie block by block, of each block the first number of all its samples, then
-    the second, …: loops then run over many neighbours, and a round's sums lie as its normals do.
+    The normals lie coordinate by coordinate, of each those of all `side` samples: loops then run over many neighbours.
     """
-    runs, lanes, _ = sums.shape
-    blocks, four = len(lane_sums[0]) // (4 * lanes), 4 * lanes
-    size = blocks * four
+    runs, lanes, dimension = sums.shape
+    blocks = (dimension + 3) // 4
     for r in range(runs):
         _spread(sums[r], lane_sums[r])
-        _levels(logits[r], level[r], lanes)
+        _levels(logits[r], level[r], side)
     if summed:
         _spread(totals, lane_sums[runs])
-    for first in range(start - start % lanes, stop, most * lanes):
-        rounds = min(most, (stop - first + lanes - 1) // lanes)
-        own = (rounds + 1) // 2 if pairs else rounds
-        _philox_rounds(step, position, first // 2 if pairs else first, blocks, seed, role, words, own, lanes)
-        _normal(words, logarithms, drawn, own * size, log2, p, q)
+    normals = mirrored if pairs else drawn
+    for first in range(start - start % lanes, stop, side):
+        own = side // 2 if pairs else side
+        _philox_side(step, position, first // 2 if pairs else first, blocks, seed, role, words, own)
+        _normal(words, logarithms, drawn, 4 * blocks * own, log2, p, q)
         if pairs:
-            _mirror(drawn, mirrored, rounds, size, lanes)
-        normals = mirrored if pairs else drawn
-        for n in range(rounds):
-            row = normals[n * size : (n + 1) * size]
-            low, high = start - first - n * lanes, stop - first - n * lanes  # of this round's samples
-            for r in range(runs):
-                hits = _decide(noisy, row, level[r], targets[r], sigma[r], hit, low, high, lanes)
-                if hits > 0:
-                    counts[r] += hits
-                    _repeat(hit, four)
-                    _add_hits(lane_sums[r], row, hit)
-            if summed:
-                if low <= 0 and high >= lanes:
-                    _add_round(lane_sums[runs], row)
-                else:
-                    for i in range(lanes):
-                        hit[i] = float32(low <= i < high)
-                    _repeat(hit, four)
-                    _add_hits(lane_sums[runs], row, hit)
+            _mirror(drawn, mirrored)
+        low, high = start - first, stop - first
+        for r in range(runs):
+            hits = _decide(noisy, normals, level[r], targets[r], sigma[r], hit, low, high, side)
+            if hits > 0:
+                counts[r] += hits
+                _add_hits(lane_sums[r], normals, hit, side, lanes)
+        if summed:
+            for i in range(side):
+                hit[i] = float32(1) if low <= i < high else float32(0)
+            _add_hits(lane_sums[runs], normals, hit, side, lanes)
     for r in range(runs):
         _collect(lane_sums[r], sums[r])
     if summed:
@@ -222,34 +216,30 @@ def _dense(
 
 
 @numba.njit(nogil=True)
-def _philox_rounds(
-    step: int, position: int, sample: int, blocks: int, seed: int, role: int, words: np.ndarray, rounds: int, lanes: int
+def _philox_side(
+    step: int, position: int, sample: int, blocks: int, seed: int, role: int, words: np.ndarray, side: int
 ) -> None:
-    for n in range(rounds):
-        for block in range(blocks):
-            at = 4 * lanes * (n * blocks + block)
-            for i in range(lanes):
-                k0, k1 = uint64(seed), uint64(role)
-                c0, c1 = uint64(step), uint64(position)
-                c2, c3 = uint64(sample + n * lanes + i), uint64(block)
-                for _ in range(10):
-                    product0, product1 = M0 * c0, M1 * c2
-                    c0, c1 = (product1 >> HIGH) ^ c1 ^ k0, product1 & LOW
-                    c2, c3 = (product0 >> HIGH) ^ c3 ^ k1, product0 & LOW
-                    k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
-                words[at + i], words[at + lanes + i] = uint32(c0), uint32(c1)
-                words[at + 2 * lanes + i], words[at + 3 * lanes + i] = uint32(c2), uint32(c3)
+    """The words of `side` samples: of each block all first ones, then all second ones, and so on."""
+    for block in range(blocks):
+        at = 4 * side * block
+        for i in range(side):
+            k0, k1 = uint64(seed), uint64(role)
+            c0, c1 = uint64(step), uint64(position)
+            c2, c3 = uint64(sample + i), uint64(block)
+            for _ in range(10):
+                product0, product1 = M0 * c0, M1 * c2
+                c0, c1 = (product1 >> HIGH) ^ c1 ^ k0, product1 & LOW
+                c2, c3 = (product0 >> HIGH) ^ c3 ^ k1, product0 & LOW
+                k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
+            words[at + i], words[at + side + i] = uint32(c0), uint32(c1)
+            words[at + 2 * side + i], words[at + 3 * side + i] = uint32(c2), uint32(c3)
 
 
 @numba.njit(nogil=True)
-def _mirror(own: np.ndarray, out: np.ndarray, rounds: int, size: int, lanes: int) -> None:
-    """z_0, z_1, … to z_0, −z_0, z_1, −z_1, …: a round of normals makes two of samples."""
-    half = lanes // 2
-    for n in range(rounds):
-        for row in range(0, size, lanes):
-            source, at = n // 2 * size + row + n % 2 * half, n * size + row
-            for i in range(half):
-                out[at + 2 * i], out[at + 2 * i + 1] = own[source + i], -own[source + i]
+def _mirror(own: np.ndarray, out: np.ndarray) -> None:
+    """z_0, z_1, … to z_0, −z_0, z_1, −z_1, …: a row of normals makes one of twice as many samples."""
+    for i in range(out.size // 2):
+        out[2 * i], out[2 * i + 1] = own[i], -own[i]
 
 
 @numba.njit(nogil=True)
@@ -262,43 +252,52 @@ def _decide(
     hit: np.ndarray,
     low: int,
     high: int,
-    lanes: int,
+    side: int,
 ) -> int:
-    """1 for the samples low to high of a round whose target is the first of the largest, else 0; how many there are.
+    """1 for the samples low to high whose target is the first of the largest, else 0; how many there are.
 
-    The largest is found by halves, block on block, so that each loop runs over many neighbours; the blocks before the
-    target's and those after it by themselves, as equals before it win.
+    The largest is found by halves; of the coordinates before the target and of those after it by themselves, as equals
+    before it win.
     """
-    four = 4 * lanes
-    own, blocks = target // 4, noisy.size // four
-    for i in range(noisy.size):
-        noisy[i] = level[i] + float32(sigma * normals[i])
-    _highest(noisy[: own * four], own, four)
-    _highest(noisy[(own + 1) * four :], blocks - own - 1, four)
-    count, mine = 0, own * four + target % 4 * lanes
-    for i in range(lanes):
-        value = noisy[mine + i]
-        lost = (i < low) | (i >= high)
-        for j in range(4):
-            before, after = j < target % 4, j > target % 4
-            other = noisy[own * four + j * lanes + i]
-            lost |= (before & (other >= value)) | (after & (other > value))
-            if own > 0:
-                lost |= noisy[j * lanes + i] >= value
-            if own + 1 < blocks:
-                lost |= noisy[(own + 1) * four + j * lanes + i] > value
-        hit[i] = float32(0) if lost else float32(1)
-        count += 0 if lost else 1
-    return count
+    count = noisy.size // side
+    _perturb(noisy, normals, level, sigma)  # pieces of arrays, as a sum of places might count from the end
+    before, mine = noisy[: target * side], noisy[target * side : (target + 1) * side]
+    after = noisy[(target + 1) * side :]
+    _highest(before, target, side)
+    _highest(after, count - target - 1, side)
+    for i in range(side):
+        hit[i] = float32(1) if low <= i < high else float32(0)
+    if target > 0:
+        _beaten(hit[:side], mine, before, True)
+    if target + 1 < count:
+        _beaten(hit[:side], mine, after, False)
+    hits = 0
+    for i in range(side):
+        hits += int(hit[i])
+    return hits
 
 
 @numba.njit(nogil=True)
-def _highest(noisy: np.ndarray, blocks: int, four: int) -> None:
-    """Raise the first block's numbers to the largest of those at the same places of all blocks."""
-    while blocks > 1:
-        half = (blocks + 1) // 2
-        _raise(noisy[: (blocks - half) * four], noisy[half * four : blocks * four])
-        blocks = half
+def _beaten(hit: np.ndarray, mine: np.ndarray, others: np.ndarray, equals: bool) -> None:
+    """0 for those that another is larger than, or equal to."""
+    for i in range(hit.size):
+        lost = others[i] >= mine[i] if equals else others[i] > mine[i]
+        hit[i] = float32(0) if lost else hit[i]
+
+
+@numba.njit(nogil=True)
+def _perturb(noisy: np.ndarray, normals: np.ndarray, level: np.ndarray, sigma: np.float32) -> None:
+    for i in range(noisy.size):
+        noisy[i] = level[i] + float32(sigma * normals[i])
+
+
+@numba.njit(nogil=True)
+def _highest(noisy: np.ndarray, rows: int, side: int) -> None:
+    """Raise the first row's numbers to the largest of those at the same places of all rows."""
+    while rows > 1:
+        half = (rows + 1) // 2
+        _raise(noisy[: (rows - half) * side], noisy[half * side : rows * side])
+        rows = half
 
 
 @numba.njit(nogil=True)
@@ -308,18 +307,31 @@ def _raise(numbers: np.ndarray, others: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True)
-def _levels(logits: np.ndarray, level: np.ndarray, lanes: int) -> None:
-    """Logits [K] as a round's numbers lie; −∞ beyond the last of them."""
-    for k in range(level.size // lanes):
+def _levels(logits: np.ndarray, level: np.ndarray, side: int) -> None:
+    """Logits [K] as the normals lie; −∞ beyond the last of them."""
+    for k in range(level.size // side):
         value = logits[k] if k < logits.size else float32(-np.inf)
-        for lane in range(lanes):
-            level[k * lanes + lane] = value
+        for i in range(side):
+            level[k * side + i] = value
 
 
 @numba.njit(nogil=True)
-def _repeat(row: np.ndarray, four: int) -> None:
-    """The first LANES numbers over and over, in ever longer copies."""
-    filled = four // 4
+def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray, side: int, lanes: int) -> None:
+    """LANES samples after the other. A miss adds 0, which changes no sum: none is ever −0."""
+    if side == lanes:  # of many classes: over all of them at once
+        _repeat(hit, side)
+        _add_row(lane_sums, normals, hit)
+        return
+    for k in range(lane_sums.size // lanes):
+        row, sums = normals[k * side : (k + 1) * side], lane_sums[k * lanes : (k + 1) * lanes]
+        for first in range(0, side, LANES):
+            for lane in range(LANES):
+                sums[lane] += hit[first + lane] * row[first + lane]
+
+
+@numba.njit(nogil=True)
+def _repeat(row: np.ndarray, filled: int) -> None:
+    """The first numbers over and over, in ever longer copies."""
     while filled < row.size:
         copied = min(filled, row.size - filled)
         _copy(row[filled : filled + copied], row[:copied])
@@ -333,16 +345,9 @@ def _copy(to: np.ndarray, numbers: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True)
-def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
-    """Adds 0 for a miss, which changes no sum: none is ever −0."""
+def _add_row(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
     for i in range(lane_sums.size):
         lane_sums[i] += hit[i] * normals[i]
-
-
-@numba.njit(nogil=True)
-def _add_round(lane_sums: np.ndarray, normals: np.ndarray) -> None:
-    for i in range(lane_sums.size):
-        lane_sums[i] += normals[i]
 
 
 @numba.njit(nogil=True)
