@@ -1,8 +1,11 @@
 """The compiled twins: what is done where there is no numba, and where it may keep nothing."""
 
+import os
+import shutil
 import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,3 +57,32 @@ def test_where_nothing_may_be_kept_it_is_compiled_for_the_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "[0, 1, 2]\n", done.stderr
+
+
+def test_what_was_compiled_is_kept_until_another_file_changes_that_is_compiled_into_it(tmp_path: Path) -> None:
+    """The fill calls functions of `normals.py`, whose constants are compiled into it as well."""
+    package = Path(compiled.__file__).parents[2]
+    shutil.copytree(package, tmp_path / "esgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import torch; from esgrad.kernels import streams; from esgrad.kernels.compiled.fill import fill\n"
+        "print(streams.normals([0], 0, 0, 0, 1, 1, 2).tolist(), sum(fill.stats.cache_hits.values()))\n"
+    )
+
+    def run() -> tuple[str, str]:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+        numbers, _, hits = done.stdout.rpartition(" ")
+        return numbers, hits.strip()
+
+    first = run()
+    assert first[1] == "0"
+    assert run() == (first[0], "1")
+    file = tmp_path / "esgrad/kernels/compiled/normals.py"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("float32(2.0**-24)", "float32(2.0**-23)"), encoding="utf-8"
+    )
+    changed = run()
+    assert changed[1] == "0"
+    assert changed[0] != first[0]

@@ -14,7 +14,8 @@ from esgrad.gradients.credits.noise import Asked, Tally
 from esgrad.gradients.fitness import PerExample, Points
 from esgrad.gradients.key import Key
 from esgrad.kernels import hits, streams
-from esgrad.kernels.compiled import hits as body
+from esgrad.kernels.compiled import dense as dense_body
+from esgrad.kernels.compiled import early as early_body
 from esgrad.kernels.streams import Role
 from esgrad.kernels.weighted_sum import LANES
 from esgrad.tasks.blackboxes import zero_one
@@ -139,13 +140,13 @@ def test_a_product_and_a_sum_are_each_rounded_as_they_are_in_points() -> None:
     fused = torch.addcmul(logit.expand(40_000), sigma, normal)
     plain = logit + sigma * normal
     assert (fused != plain).any()
-    dense = torch.zeros_like(normal)
-    for noisy, row in zip(dense.split(4 * LANES), normal.split(4 * LANES), strict=True):
+    perturbed = torch.zeros_like(normal)
+    for noisy, row in zip(perturbed.split(4 * LANES), normal.split(4 * LANES), strict=True):
         level = torch.ones_like(row).numpy()
-        body._perturb(noisy.numpy(), row.numpy(), level, sigma.numpy()[()])
-    ours = [float(body._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
+        dense_body._perturb(noisy.numpy(), row.numpy(), level, sigma.numpy()[()])
+    ours = [float(early_body._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
     points = Points(logit.expand(1, 1, 40_000), sigma.view(1, 1), normal.view(1, 1, 1, -1))
-    assert ours == plain.tolist() == points.tensor().flatten().tolist() == dense.tolist()
+    assert ours == plain.tolist() == points.tensor().flatten().tolist() == perturbed.tolist()
 
 
 def test_inactive_positions_are_left_alone() -> None:

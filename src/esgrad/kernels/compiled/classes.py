@@ -3,7 +3,7 @@
 import numpy as np
 
 from esgrad.kernels.compiled import njit
-from esgrad.kernels.compiled.fill import _philox as _fill_words
+from esgrad.kernels.compiled.normals import Stream, philox_at
 
 TILE = 128  # blocks of two samples at a time
 
@@ -17,12 +17,13 @@ def draw(
     places_of_blocks, words = np.zeros((3, TILE), np.uint32), np.empty(4 * TILE, np.uint32)
     places_of_blocks[1] = np.arange(TILE)  # a block serves two samples
     for s in range(len(seeds)):
+        stream = Stream(seeds[s], role, step)
         for q in range(places):
             for first in range(0, samples, 2 * TILE):
                 count = min(2 * TILE, samples - first)
                 blocks = (count + 1) // 2
                 pair = (start + first) // 2
-                _fill_words(step, offset + q, pair, 0, places_of_blocks, seeds[s], role, words, blocks)
+                philox_at(stream, offset + q, pair, 0, places_of_blocks, words, blocks)
                 for g in range(group):
                     r = s * group + g
                     total = cumulative[r, q, classes - 1]
