@@ -1,7 +1,6 @@
 """Optimizers and networks over stacks: each is its torch namesake, and no bit of a run depends on its stack."""
 
 import math
-from itertools import product
 
 import pytest
 import torch
@@ -83,37 +82,20 @@ def test_networks_of_different_seeds_make_a_stack(model: str, axes: tuple[int, .
 
 @EACH_MODEL
 def test_no_bit_depends_on_the_stack_at_the_size_of_mnist_either(model: str) -> None:
-    """Logits, gradients and a population of the first run, alone and beside others."""
+    """Logits and gradients of the first run, alone and beside others."""
     build = menu.load("models", model).build
     networks = [initialised(lambda: build((1, 28, 28), 10, 128), seed) for seed in range(10)]
     generator = torch.Generator().manual_seed(0)
     images, pull = torch.rand(10, 64, 1, 28, 28, generator=generator), torch.randn(10, 64, 10, generator=generator)
 
-    def first(runs: int, members: int) -> list[Tensor]:
+    def first(runs: int) -> list[Tensor]:
         stack = Stack(networks[:runs])
         logits = stack(images[:runs])
         moved = torch.autograd.grad(logits, stack.parameters, pull[:runs])
-        vectors = Stack(networks).flat()[:members].repeat(runs, 1, 1)
-        with torch.no_grad():
-            population = stack.population(vectors, images[:runs])
-        return [logits[0], population[0, 0], *(gradient[0] for gradient in moved)]
+        return [logits[0], *(gradient[0] for gradient in moved)]
 
-    for runs, members in ((2, 8), (10, 3)):
-        assert all(map(torch.equal, first(1, 8), first(runs, members)))
-
-
-@EACH_MODEL
-def test_a_population_is_as_many_networks(model: str) -> None:
-    def build() -> nn.Module:
-        return menu.load("models", model).build((1, 8, 8), 4, 7)
-
-    stack, images = Stack([initialised(build, 0)] * 2), torch.rand(2, 5, 1, 8, 8)
-    members = [[initialised(build, seed) for seed in (1, 2, 3)], [initialised(build, seed) for seed in (4, 5, 6)]]
-    vectors = torch.stack([Stack(run).flat() for run in members])  # [R, n, d]
-    logits = stack.population(vectors, images)
-    assert logits.shape == (2, 3, 5, 4)
-    for run, member in product(range(2), range(3)):
-        torch.testing.assert_close(members[run][member](images[run]), logits[run, member], rtol=1e-4, atol=1e-5)
+    for runs in (2, 10):
+        assert all(map(torch.equal, first(1), first(runs)))
 
 
 def test_a_network_with_buffers_is_refused() -> None:

@@ -72,7 +72,7 @@ def plain_loop(
         moving.zero_grad()
         pull(network, images.images[index].float() / 16, images.targets[index], step)
         moving.step()
-    return nn.utils.parameters_to_vector(network.parameters()).detach()
+    return Stack([network]).flat()[0]
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.5), ("adam", 0.01)])
@@ -93,22 +93,22 @@ def test_training_equals_a_plain_loop(
         logits.backward(es_gradient(logits, targets, seed=seed, step=step, **words) / len(logits))
 
     def at_the_parameters(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
-        centre = nn.utils.parameters_to_vector(network.parameters()).detach()
+        stack = Stack([network])
+        centre = stack.flat()[0]
         half = normals([seed], Role.NOISE, step, 0, SAMPLES // 2, 1, len(centre))[0, :, 0]
         noise = [sign * math.sqrt(variance) * normal for normal in half for sign in (1, -1)]
         fitness = []
         for q in noise:
-            nn.utils.vector_to_parameters(centre + q, network.parameters())
             with torch.no_grad():
+                for parameter, value in zip(network.parameters(), stack.unflatten(centre + q), strict=True):
+                    parameter.copy_(value)
                 fitness.append((network(pixels).argmax(1) == targets).float().mean().item())
-        nn.utils.vector_to_parameters(centre, network.parameters())
         ranks = [sum(g < f for g in fitness) + (sum(g == f for g in fitness) - 1) / 2 for f in fitness]
         weights = [(rank / (SAMPLES - 1) - 0.5) / SAMPLES for rank in ranks]
         gradient = sum(w * q for w, q in zip(weights, noise, strict=True)) / variance
-        for parameter, piece in zip(
-            network.parameters(), gradient.split([p.numel() for p in network.parameters()]), strict=True
-        ):
-            parameter.grad = piece.view_as(parameter)
+        pieces = zip(network.parameters(), stack.unflatten(centre), stack.unflatten(gradient), strict=True)
+        for parameter, value, piece in pieces:
+            parameter.data, parameter.grad = value.clone(), piece.clone()
 
     def at_the_batch(network: nn.Module, pixels: Tensor, targets: Tensor, step: int) -> None:
         logits = network(pixels)

@@ -10,6 +10,7 @@ from torch import Tensor
 from esgrad import menu
 from esgrad.gradients import costs
 from esgrad.tasks.data import Data
+from esgrad.tasks.members import Directions, Members
 from esgrad.tasks.stack import Stack
 from esgrad.training import loop as training
 from tests.running import KINDS, kind, run
@@ -25,7 +26,7 @@ def test_costs_are_what_an_instrumented_run_counts(
     of, steps = kind(name, model=model), 3
     blackbox = menu.load("blackboxes", of.blackbox)
     asked = "judge" if of.credit == "class" else "fitness"  # of classes, or of points
-    judge, call, population, chain = getattr(blackbox, asked), Stack.__call__, Stack.population, Stack.chain
+    judge, call, logits, chain = getattr(blackbox, asked), Stack.__call__, Members.logits, Stack.chain
 
     def judged(seen: Tensor, targets: Tensor) -> Tensor:
         assert not seen.requires_grad  # what a black box sees has no gradient
@@ -36,9 +37,10 @@ def test_costs_are_what_an_instrumented_run_counts(
         counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
         return call(stack, images)
 
-    def forwards(stack: Stack, vectors: Tensor, images: Tensor) -> Tensor:
-        counted["forwards"] += vectors.shape[:2].numel() * images.shape[1]
-        return population(stack, vectors, images)
+    def forwards(members: Members, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
+        found = logits(members, directions, steps, seeds)
+        counted["forwards"] += found.shape[:-1].numel()
+        return found
 
     def backward(stack: Stack, logits: Tensor, gradient: Tensor) -> list[Tensor]:
         counted["backwards"] += logits.shape[:2].numel()
@@ -47,7 +49,7 @@ def test_costs_are_what_an_instrumented_run_counts(
     monkeypatch.setattr(blackbox, "IS_HIT", False)  # else a body that knows its answer would not ask it
     monkeypatch.setattr(blackbox, asked, judged)
     monkeypatch.setattr(Stack, "__call__", forward)
-    monkeypatch.setattr(Stack, "population", forwards)
+    monkeypatch.setattr(Members, "logits", forwards)
     monkeypatch.setattr(Stack, "chain", backward)
     last = run(of, digits, groups=[(1.0, 0.01)], seeds=(0,), steps=steps)[-1]
     if of.exact == "backprop":  # the labels judge each example once; no black box is asked

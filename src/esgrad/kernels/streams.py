@@ -70,6 +70,42 @@ def normals(
     return out
 
 
+def blocks(
+    seeds: Sequence[int],
+    role: int,
+    step: int,
+    start: int,
+    stop: int,
+    numbers: Tensor,
+    device: str | torch.device = "cpu",
+    *,
+    position: int = 0,
+    body: str = "auto",
+) -> Tensor:
+    """Some of the normals of a position, float32 [S, stop − start, 4·n]: of each sample the blocks of these numbers.
+
+    Block b are the coordinates 4b, …, 4b + 3. `numbers` is int64 [n]. The rest is as in `normals`.
+    """
+    device = torch.device(device)
+    check_stream(seeds, step, position)
+    _check("start", start, WORD)
+    _check("stop", stop, WORD + 1, least=start)
+    out = torch.empty(len(seeds), stop - start, 4 * len(numbers), dtype=torch.float32, device=device)
+    if device.type == "cpu" and body != "torch" and (compiled.AVAILABLE or body == "numba"):
+        from esgrad.kernels.compiled.fill import fill_blocks
+
+        keys = torch.tensor(seeds, dtype=torch.int64, device="cpu").numpy()
+        fill_blocks(out.numpy(), keys, int(role), int(step), int(start), int(position), numbers.numpy())
+        return out
+    key = torch.tensor([[seed, role] for seed in seeds], device=device).reshape(-1, 1, 1, 1, 2)
+    chunk = max(1, CHUNK // max(1, len(seeds) * len(numbers)))
+    for n in range(0, stop - start, chunk):
+        sample = torch.arange(n, min(n + chunk, stop - start), device=device) + start
+        counters = _counters(step, sample, torch.tensor([position], device=device), numbers.to(device))
+        out[:, n : n + chunk] = standard_normal(philox(counters, key)).flatten(-3)  # of [S, n, 1, blocks, 4]
+    return out
+
+
 def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
     """A random order of 0, …, length − 1, int64 [length] on the CPU: the argsort of 64 random bits per element."""
     check_stream([seed], step)

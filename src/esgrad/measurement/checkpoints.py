@@ -76,12 +76,13 @@ class Checkpoint:
         return self._pushed(self.images[here, None], self.targets[here, None], gradients[:, None])
 
     def directional(self, directions: Iterable[Tensor]) -> Iterator[Tensor]:
-        """How the E examples' logits change along each direction [d] of the parameters, J·direction [E, K]."""
+        """How the E examples' logits change along each direction [d] as `push` lays it out, J·direction [E, K]."""
         logits = self.stack(self.images[None])[0]
         weights = torch.zeros_like(logits, requires_grad=True)
         pushed = grad(logits, self.stack.parameters, weights, create_graph=True)  # weights · J, linear in them
         for direction in directions:
-            along = self.stack.unflatten(direction[None].to(logits.dtype))
+            pieces = direction.to(logits.dtype).split([each.numel() for each in self.stack.parameters])
+            along = [piece.view_as(each) for piece, each in zip(pieces, self.stack.parameters, strict=True)]
             yield grad(pushed, weights, along, retain_graph=True)[0]
 
     def _pushed(self, images: Tensor, targets: Tensor, gradients: Tensor) -> Tensor:

@@ -29,24 +29,29 @@ class Stack:
             return list(torch.autograd.grad((logits * gradient).sum(), self.parameters))
 
     def flat(self) -> Tensor:
-        """The parameters of each run as one vector, [R, d]."""
-        return torch.cat([parameter.detach().flatten(1) for parameter in self.parameters], 1)
+        """The parameters of each run as one vector, [R, d]; a matrix column by column, so that all weights of one input
+        lie side by side."""
+        return torch.cat([_turned(each.detach()).flatten(1) for each in self.parameters], 1)
 
     def unflatten(self, vectors: Tensor) -> list[Tensor]:
         """Vectors [..., d] as a list of parameters [..., shape]."""
-        shapes = [parameter.shape[1:] for parameter in self.parameters]
+        shapes = [_turned(each).shape[1:] for each in self.parameters]
         pieces = vectors.split([prod(shape) for shape in shapes], -1)
-        return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
-
-    def population(self, vectors: Tensor, images: Tensor) -> Tensor:
-        """What n networks of each run, their parameters [R, n, d], make of its images [R, B, ...]: [R, n, B, D]."""
-        members = vmap(self._one, in_dims=(0, None))
-        return vmap(members)(self.unflatten(vectors), images).flatten(3)
+        turned = [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return [
+            piece.transpose(-1, -2) if each.dim() == 3 else piece
+            for piece, each in zip(turned, self.parameters, strict=True)
+        ]
 
     def _one(self, parameters: Sequence[Tensor], images: Tensor) -> Tensor:
         each = images.flatten(0, -4)  # [n, C, H, W]: a network sees images, one by one or side by side
         logits = functional_call(self.network, dict(zip(self.names, parameters, strict=True)), each)
         return logits.unflatten(0, images.shape[:-3])
+
+
+def _turned(parameter: Tensor) -> Tensor:
+    """[R, out, in] as [R, in, out]; anything else as it is."""
+    return parameter.transpose(1, 2) if parameter.dim() == 3 else parameter
 
 
 Build = Callable[[], nn.Module]

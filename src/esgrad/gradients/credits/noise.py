@@ -195,7 +195,14 @@ class Tally(_Drawn):
             weighted_sum.add(self.whole_sum, torch.ones_like(said[:, :1], dtype=scores.dtype), scores)
 
 
-ask, tally = Asked, Tally
+def ask(noise: Noise, num_samples: int, fitness: Any, point: Tensor, variance: Tensor, key: Key) -> "Asked":
+    """Ask about N samples; where the fitness can ask about plain noise in a way of its own, that way."""
+    if noise.PLAIN and hasattr(fitness, "ask"):
+        return fitness.ask(noise, num_samples, variance, key)
+    return Asked(noise, num_samples, fitness, point, variance, key)
+
+
+tally = Tally
 
 
 def draws(noise: Noise, num_samples: int, positions: int, dimension: int, readings: int) -> float:

@@ -1,11 +1,18 @@
 """Noise at the parameters: the d parameters are the point, the batch's mean fitness its height (arXiv 1703.03864)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from esgrad.gradients.costs import Costs
+from esgrad.gradients.credits import Asked
 from esgrad.gradients.facts import Facts
+from esgrad.gradients.key import Key
+from esgrad.gradients.noises import Noise
 from esgrad.tasks.blackboxes import BlackBox
 from esgrad.types import Stack, Tensor
+
+if TYPE_CHECKING:
+    from esgrad.gradients.population import Judge
+    from esgrad.tasks.members import Directions
 
 PER_EXAMPLE = False
 TAKES_LOGITS = False
@@ -25,13 +32,34 @@ class AtParameters:
 
     def __call__(self, points: Any) -> Tensor:
         """The mean fitness of the batch under each perturbed network, [R, n, 1]."""
-        networks = points.tensor()[:, :, 0]  # [R, n, d]
-        logits = self.stack.population(networks, self.images)
-        return self.blackbox.fitness(logits, self.targets[:, None]).mean(-1, keepdim=True)
+        from esgrad.tasks.members import Given
+
+        seeds = len(points.directions)
+        judge, _ = self._judge(seeds)
+        steps = points.sigma.view(seeds, -1, 1)  # [S, G, 1]
+        return judge(Given(points.directions[:, :, 0]), steps, slice(0, seeds)).flatten(0, 1)
+
+    def ask(self, noise: Noise, num_samples: int, variance: Tensor, key: Key) -> Asked:
+        """The same for N samples of a plain noise, which are never all in memory."""
+        from esgrad.gradients.population import Population
+
+        return Population(noise, num_samples, *self._judge(len(key.seeds)), self.point, variance, key)
+
+    def _judge(self, seeds: int) -> tuple["Judge", int]:
+        """What judges the networks around those of so many seeds, and how many numbers one of each takes."""
+        from esgrad.tasks.members import around
+
+        members, targets = around(self.stack, self.images, seeds), self.targets.view(seeds, -1, self.examples)
+
+        def judge(directions: "Directions", steps: Tensor, of: slice) -> Tensor:
+            logits = members.logits(directions, steps, of)  # [s, G, n, steps, B, D]
+            return self.blackbox.fitness(logits, targets[of][:, :, None, None]).mean(-1)
+
+        return judge, members.numbers
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """From a gradient [R, 1, d] to the parameters' own shapes; it is one of the batch's mean already."""
-        return self.stack.unflatten(gradient[:, 0])
+        return [each.contiguous() for each in self.stack.unflatten(gradient[:, 0])]
 
 
 def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtParameters:

@@ -38,7 +38,7 @@ def fill(out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, o
                 else:
                     count = min(TILE, blocks - block)
                 philox_at(stream, offset + position, sample, block, places, words, count)
-                if whole:
+                if whole or (rows == 0 and block + count < blocks):
                     normal(words, logarithms, flat[at : at + 4 * count], 4 * count)
                     at += 4 * count
                 else:
@@ -54,6 +54,24 @@ def fill(out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, o
                     if block == blocks:
                         position, block = position + 1, 0
             sample += max(1, across)
+
+
+@njit
+def fill_blocks(
+    out: np.ndarray, seeds: np.ndarray, role: int, step: int, start: int, position: int, numbers: np.ndarray
+) -> None:
+    """Fill `out` [S, n, 4·blocks] with the blocks of these numbers of the samples start, …, start + n − 1."""
+    seeded, samples, _ = out.shape
+    places, words, logarithms, _ = room(TILE)
+    for first in range(0, numbers.size, TILE):
+        count = min(TILE, numbers.size - first)
+        for i in range(count):
+            places[2, i] = numbers[first + i]
+        for s in range(seeded):
+            stream = Stream(seeds[s], role, step)
+            for n in range(samples):
+                philox_at(stream, position, start + n, 0, places, words, count)
+                normal(words, logarithms, out[s, n, 4 * first : 4 * (first + count)], 4 * count)
 
 
 @numba.njit(nogil=True)

@@ -1,0 +1,20 @@
+"""Work in parts that share nothing, on as many threads as a process was given: the parts are fixed, so are the bits."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_pools: list[ThreadPoolExecutor] = []
+
+
+def use(threads: int) -> None:
+    """Use so many threads from now on, the calling one included; each part is computed by one."""
+    while _pools:
+        _pools.pop().shutdown()
+    if threads > 1:
+        _pools.append(ThreadPoolExecutor(threads))
+
+
+def each(work: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
+    """What `work` makes of each of the parts, in their order."""
+    return list(_pools[0].map(work, parts) if _pools else map(work, parts))
