@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-BENCHES = ["noise", "logits"]
+BENCHES = ["noise", "logits", "parameters"]
 PACKAGES = ["torch", "numba", "numpy", "jax", "optax", "evosax", "evotorch", "torchopt"]
 
 

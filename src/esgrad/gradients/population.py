@@ -16,7 +16,7 @@ from esgrad.kernels import parallel, streams
 from esgrad.kernels.noise_sum import noise_sum
 from esgrad.tasks.members import Directions
 
-ROOM = 2**21  # numbers that some members may take at a time
+ROOM = 2**20  # numbers that some members may take at a time
 
 Judge = Callable[[Directions, Tensor, slice], Tensor]
 """From n directions of some seeds, their steps ±σ [s, G, steps] and which seeds, to the fitness [s, G, n, steps]."""

@@ -11,7 +11,7 @@ from torch import Tensor, float32
 from esgrad.kernels import compiled, parallel, streams, weighted_sum
 
 CHUNK = 2**20  # numbers of noise that the oracle holds at a time
-PART = 2**14  # coordinates that one thread sums at a time
+PART = 2**12  # coordinates that one thread sums at a time
 
 
 def noise_sum(

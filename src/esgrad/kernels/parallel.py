@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import torch
+
 _pools: list[ThreadPoolExecutor] = []
 
 
@@ -12,7 +14,7 @@ def use(threads: int) -> None:
     while _pools:
         _pools.pop().shutdown()
     if threads > 1:
-        _pools.append(ThreadPoolExecutor(threads))
+        _pools.append(ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)))
 
 
 def each(work: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
