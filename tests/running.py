@@ -11,17 +11,29 @@ Rows = list[dict[str, Any]]
 GROUPS = [(1.0, 0.01), (0.04, 0.03)]
 SAMPLES = 8
 
+PARAMETERS = {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"}
 KINDS: dict[str, dict[str, Any]] = {
     "independent": {},
     "mirrored": {"noise": "mirrored", "shaping": "centered_ranks"},
     "maxrl": {"shaping": "maxrl"},
-    "parameters": {"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"},
+    "parameters": PARAMETERS,
     "batch": {"space": "batch", "shaping": "leave_one_out"},
     "orthogonal": {"noise": "orthogonal", "shaping": "best_baseline"},
     "quasi": {"noise": "quasi"},
     "gumbel": {"noise": "gumbel", "shaping": "z_score"},
     "class": {"noise": "gumbel", "credit": "class", "shaping": "success"},
     "class of a batch": {"space": "batch", "credit": "class", "shaping": "leave_one_out"},
+    "snes": {
+        "space": "parameters",
+        "shaping": "nes_utilities",
+        "schedule": "snes",
+        "optimizer": "sgd",
+        "sigma_power": 1,
+    },
+    "pgpe": {**PARAMETERS, "schedule": "pgpe", "optimizer": "clip_up"},
+    "subset": {**PARAMETERS, "subset": 0.3},
+    "table": {**PARAMETERS, "table_size": 5000, "table_seed": 3},
+    "own_batches": {**PARAMETERS, "own_batches": True, "break_ties": True, "rate_schedule": "cosine"},
     "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
     **{
         name: {"exact": name, "noise": "", "credit": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}

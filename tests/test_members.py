@@ -17,6 +17,7 @@ from esgrad.tasks.members import AnyNetworks, Chains, Given, around
 from esgrad.tasks.stack import Stack, initialised
 
 SEEDS, GROUP, COUNT, BATCH = 3, 2, 4, 6
+EVERY = slice(0, COUNT)
 NETWORKS = {
     **{name: (lambda name=name: menu.load("models", name).build((1, 8, 8), 4, 12)) for name in menu.names("models")},
     "no biases": lambda: nn.Sequential(
@@ -68,7 +69,7 @@ def test_members_are_as_many_networks(name: str, axes: tuple[int, ...], signs: i
     """Each is built by itself, by torch's own rules."""
     stack, images = stack_of(NETWORKS.get(name, Residual)), batch(axes)
     directions, steps = walks(stack, signs)
-    found = around(stack, images, SEEDS).logits(Given(directions), steps, slice(0, SEEDS))
+    found = around(stack, images, SEEDS).logits(Given(directions), steps, slice(0, SEEDS), EVERY)
     assert found.shape == (SEEDS, GROUP, COUNT, signs, BATCH, 4 * len(axes or (1,)) * (axes or (1,))[0])
     network = NETWORKS.get(name, Residual)()
     for s, g, n, k in product(range(SEEDS), range(GROUP), range(COUNT), range(signs)):
@@ -88,7 +89,7 @@ def test_a_chain_is_known_and_equals_vmap(name: str) -> None:
     assert isinstance(chain, Chains)
     assert (chain.seen is not None) == (name == "large")
     for part in (slice(0, SEEDS), slice(1, 2)):
-        some = Given(directions[part]), steps[part], part
+        some = Given(directions[part]), steps[part], part, EVERY
         expected = AnyNetworks(stack, images, SEEDS).logits(*some)
         torch.testing.assert_close(chain.logits(*some), expected, rtol=1e-4, atol=1e-4)
 
@@ -167,10 +168,10 @@ def test_no_bit_of_a_member_depends_on_the_stack_at_the_size_of_mnist_either(mod
     images = torch.rand(3, 32, 1, 28, 28, generator=generator).repeat_interleave(2, 0)
     directions = torch.randn(3, 5, Stack(networks[:1]).flat().shape[1], generator=generator)
     steps = torch.tensor([0.1, -0.1]).expand(3, 2, 2)
-    together = around(Stack(networks), images, 3).logits(Given(directions), steps, slice(0, 3))[0, 0]
+    together = around(Stack(networks), images, 3).logits(Given(directions), steps, slice(0, 3), EVERY)[0, 0]
     alone = around(Stack(networks[:1]), images[:1], 1)
     for n in range(5):
-        own = alone.logits(Given(directions[:1, n : n + 1]), steps[:1, :1], slice(0, 1))[0, 0, 0]
+        own = alone.logits(Given(directions[:1, n : n + 1]), steps[:1, :1], slice(0, 1), EVERY)[0, 0, 0]
         assert torch.equal(own, together[n])
 
 

@@ -1,6 +1,7 @@
 """Optimizers and networks over stacks: each is its torch namesake, and no bit of a run depends on its stack."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,12 +13,40 @@ from esgrad.tasks.stack import Stack, initialised
 # Optimizers
 
 
+class PlainClipUp(torch.optim.Optimizer):
+    """Algorithm 1 of arXiv 2008.02387 for one run, on one vector of all parameters."""
+
+    def __init__(self, parameters: list[Tensor], lr: float, maximize: bool, weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+        assert maximize
+        self.velocity = torch.zeros(sum(parameter.numel() for parameter in parameters))
+
+    def step(self) -> None:
+        (group,) = self.param_groups
+        at = nn.utils.parameters_to_vector(group["params"]).detach()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in group["params"]])
+        gradient = gradient - group["weight_decay"] * at
+        self.velocity = 0.9 * self.velocity + group["lr"] * gradient / gradient.norm()
+        if self.velocity.norm() > 2 * group["lr"]:
+            self.velocity *= 2 * group["lr"] / self.velocity.norm()
+        with torch.no_grad():
+            nn.utils.vector_to_parameters(at + self.velocity, group["params"])
+
+
+NAMESAKES = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "clip_up": PlainClipUp,
+}
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", menu.names("optimizers"))
 def test_an_optimizer_equals_its_torch_namesake(name: str, weight_decay: float) -> None:
-    """Twenty steps of three runs, a learning rate each, against three optimizers of torch's."""
+    """Twenty steps of three runs, a learning rate each, against three optimizers of torch's; clip_up's twin is here."""
     optimizer = menu.load("optimizers", name)
-    namesake = next(getattr(torch.optim, word) for word in dir(torch.optim) if word.lower() == name)
+    namesake = NAMESAKES[name]
     generator = torch.Generator().manual_seed(0)
     rates, shapes = [0.003, 0.1, 1.0], [(4, 3), (5,), ()]
     ours = [torch.randn(3, *shape, generator=generator) for shape in shapes]
@@ -115,3 +144,26 @@ def test_flat_and_unflatten_are_inverse() -> None:
     stack = Stack([initialised(lambda: menu.load("models", "mlp").build((1, 8, 8), 4, 7), seed) for seed in (0, 1)])
     for parameter, piece in zip(stack.parameters, stack.unflatten(stack.flat()), strict=True):
         assert torch.equal(parameter, piece)
+
+
+# Rates
+
+
+@pytest.mark.parametrize("name", menu.names("rate_schedules"))
+def test_a_rate_begins_as_it_was_chosen_and_never_grows(name: str) -> None:
+    factor = menu.load("rate_schedules", name).factor
+    factors = [factor(step / 100) for step in range(100)]
+    assert factors[0] == 1
+    assert factors == sorted(factors, reverse=True)
+    assert min(factors) > 0
+
+
+def test_rates_are_what_their_names_say() -> None:
+    at = {name: menu.load("rate_schedules", name).factor(1 / 3) for name in menu.names("rate_schedules")}
+    assert at == pytest.approx({"constant": 1, "linear": 2 / 3, "cosine": 3 / 4})
+
+
+def test_clip_up_stays_where_nothing_climbs() -> None:
+    optimizer, ours = menu.load("optimizers", "clip_up"), [torch.ones(2, 3)]
+    optimizer.step(ours, [torch.zeros(2, 3)], torch.tensor([0.1, 1.0]), 0.0, optimizer.initial(ours))
+    assert torch.equal(ours[0], torch.ones(2, 3))

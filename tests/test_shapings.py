@@ -2,6 +2,7 @@
 
 from inspect import signature
 from itertools import product
+from math import log
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_weights_at_a_position_do_not_know_how_many_others_there_are(shaping: st
 
 @pytest.mark.parametrize("constant", [1.0, 0.7, -3.3, 1e6])
 @pytest.mark.parametrize("num_samples", [2, 3, 10, 1000])
-@pytest.mark.parametrize("shaping", ["centered_ranks", "z_score"])
+@pytest.mark.parametrize("shaping", ["centered_ranks", "nes_utilities", "z_score"])
 def test_equal_fitness_has_no_weights_at_all(shaping: str, constant: float, num_samples: int) -> None:
     """As equal ranks would move the weights in the paper's code, here they must not, to the bit."""
     assert not weights(shaping, torch.full((2, num_samples, 3), constant)).any()
@@ -135,6 +136,16 @@ def naive_maxrl(f: list[float]) -> list[float]:
 def naive_centered_ranks(f: list[float]) -> list[float]:
     ranks = [sum(other < each for other in f) + (sum(other == each for other in f) - 1) / 2 for each in f]
     return [(rank / (len(f) - 1) - 0.5) / len(f) for rank in ranks]
+
+
+def naive_nes_utilities(f: list[float]) -> list[float]:
+    """Each block of equals shares its places' utilities (Wierstra et al. 2014, equation 8)."""
+    raw = [max(0.0, log(len(f) / 2 + 1) - log(place)) for place in range(1, len(f) + 1)]
+    result = []
+    for each in f:
+        better, same = sum(other > each for other in f), f.count(each)
+        result.append(sum(raw[better : better + same]) / same / sum(raw) - 1 / len(f))
+    return result
 
 
 def naive_z_score(f: list[float]) -> list[float]:

@@ -163,7 +163,7 @@ def test_a_seed_sees_the_same_images_and_start_whatever_the_method(
         seen[name] = (torch.stack(batches), parameters[0].clone(), initial)
     reference = seen["independent"]
     for name, (images, start, initial) in seen.items():
-        assert torch.equal(images, reference[0]), name
+        assert torch.equal(images[:3], reference[0]), name  # with batches of their own directions read on from there
         assert torch.equal(start, reference[1]), name
         assert initial == reference[2], name
     assert torch.equal(reference[0][:, 0], reference[0][:, 1])  # the two groups of a seed

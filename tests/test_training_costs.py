@@ -13,7 +13,7 @@ from esgrad.tasks.data import Data
 from esgrad.tasks.members import Directions, Members
 from esgrad.tasks.stack import Stack
 from esgrad.training import loop as training
-from tests.running import KINDS, kind, run
+from tests.running import KINDS, SAMPLES, kind, run
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp"])
@@ -37,8 +37,8 @@ def test_costs_are_what_an_instrumented_run_counts(
         counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
         return call(stack, images)
 
-    def forwards(members: Members, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
-        found = logits(members, directions, steps, seeds)
+    def forwards(members: Members, directions: Directions, steps: Tensor, seeds: slice, which: slice) -> Tensor:
+        found = logits(members, directions, steps, seeds, which)
         counted["forwards"] += found.shape[:-1].numel()
         return found
 
@@ -55,7 +55,7 @@ def test_costs_are_what_an_instrumented_run_counts(
     if of.exact == "backprop":  # the labels judge each example once; no black box is asked
         counted["queries"] += of.batch_size * steps
     assert counted == {unit: last[unit] for unit in counted}
-    assert last["examples"] == steps * of.batch_size
+    assert last["examples"] == steps * of.batch_size * (of.resolved_method.batches(SAMPLES) or 1)
 
 
 @pytest.mark.parametrize("exact", ["smoothed", "log_smoothed"])

@@ -147,12 +147,12 @@ class Call:
         key = Key([settings.seed], Role.NOISE, self.step, self.offset * self.unit + first if self.axes else self.offset)
         with torch.no_grad(), self.autocast():
             if settings.of_classes:
-                gradient, _, queries = estimator.gradient(called, point, variance, key)
-                gradient = gradient[0]
+                estimate = estimator.gradient(called, point, variance, key)
+                gradient = estimate.gradient[0]
             else:  # in units of σ, of which each input has its own
-                gradient, _, queries = estimator.gradient(called, point, torch.ones_like(variance[:1]), key)
-                gradient = gradient[0] / sigma
-        self.box.queries += queries
+                estimate = estimator.gradient(called, point, torch.ones_like(variance[:1]), key)
+                gradient = estimate.gradient[0] / sigma
+        self.box.queries += estimate.queries
         if not self.vector:
             gradient = gradient * upstream.to(gradient.dtype)
         return gradient if mask is None else gradient.where(mask[:, None], 0.0)

@@ -22,9 +22,12 @@ def noise_sum(
     dimension: int,
     *,
     position: int = 0,
+    square: bool = False,
     body: str = "auto",
 ) -> Tensor:
     """The sums [S, G, d] over the samples 0, …, n − 1 of weights [S, G, n], for the noise of S seeds at a position.
+
+    With `square` they are Σ_n w_n (z_n² − 1).
 
     `body` is "numba" (float32 on a CPU), "torch" or "auto", the faster there is: all give the same bits.
     """
@@ -35,7 +38,7 @@ def noise_sum(
             f"body 'numba' takes float32 on a cpu, not {weights.dtype} on {weights.device}; 'auto' would do."
         )
     if body == "torch" or not fits or not (compiled.AVAILABLE or body == "numba"):
-        return _by_torch(weights, seeds, role, step, dimension, position)
+        return _by_torch(weights, seeds, role, step, dimension, position, square)
     from esgrad.kernels.compiled.noise_sum import add
 
     out = weights.new_empty(*weights.shape[:2], dimension)
@@ -44,13 +47,15 @@ def noise_sum(
     place = int(role), int(step), int(position)
 
     def part(low: int) -> None:
-        add(out.numpy(), weighed, keys, *place, low, min(low + PART, dimension))
+        add(out.numpy(), weighed, keys, *place, low, min(low + PART, dimension), square)
 
     parallel.each(part, range(0, dimension, PART))
     return out
 
 
-def _by_torch(weights: Tensor, seeds: Sequence[int], role: int, step: int, dimension: int, position: int) -> Tensor:
+def _by_torch(
+    weights: Tensor, seeds: Sequence[int], role: int, step: int, dimension: int, position: int, square: bool
+) -> Tensor:
     """The oracle, on any device."""
     lanes, samples = weighted_sum.LANES, weights.shape[-1]
     chunk = max(1, CHUNK // (lanes * len(seeds) * dimension)) * lanes
@@ -58,5 +63,6 @@ def _by_torch(weights: Tensor, seeds: Sequence[int], role: int, step: int, dimen
     for first in range(0, samples, chunk):
         last = min(first + chunk, samples)
         drawn = streams.normals(seeds, role, step, first, last, 1, dimension, weights.device, offset=position)
+        drawn = drawn * drawn - 1 if square else drawn
         weighted_sum.add(total, weights[:, :, first:last, None], drawn.to(weights.dtype))
     return weighted_sum.fold(total)[:, :, 0]

@@ -27,6 +27,8 @@ class Role(IntEnum):
     BATCHES = 1
     NOISE = 2
     QUALITY = 3
+    TABLE = 4
+    SUBSET = 5
     CLASSES = 16
     """Added to a role: the classes drawn for it, whose numbers are none of its noise's."""
 

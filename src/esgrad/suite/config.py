@@ -15,7 +15,7 @@ from esgrad import menu
 from esgrad.measurement import specifications as measurements
 from esgrad.tasks.data import describe, num_train
 from esgrad.training.job import Job
-from esgrad.training.method import LECTURE, ExactMethod, Method
+from esgrad.training.method import LECTURE, SETTINGS, ExactMethod, Method
 
 DEFAULTS = {key: word for key, word in LECTURE.items() if key != "shaping"}
 """What a method that samples has unless it says otherwise: the lecture's."""
@@ -126,6 +126,8 @@ def _experiment_jobs(name: str, config: dict[str, Any]) -> Iterator[Job]:
                     exact=exact,
                     control=spec.get("control"),
                     optimizer=spec["optimizer"],
+                    rate_schedule=spec["rate_schedule"],
+                    **{key: spec[key] for key in SETTINGS},
                     weight_decay=spec["weight_decay"],
                     hidden_size=experiment["hidden_size"],
                     num_classes=classes,
@@ -159,12 +161,17 @@ def _check_method(name: str, method: dict[str, Any], methods: dict[str, Any]) ->
     other = [key for key in (*LECTURE, "control") if key in method]
     if "exact" in method and other:
         raise ValueError(f"methods.{name} has both exact and {other[0]}; an exact gradient has no {other[0]}")
+    known = schema()["properties"]["methods"]["additionalProperties"]["properties"]
+    spoken = [key for key in SETTINGS if method[key] != known[key]["default"]]
+    if "exact" in method and spoken:
+        raise ValueError(f"methods.{name} has both exact and {spoken[0]}; an exact gradient draws no samples")
     if "exact" not in method and "shaping" not in method:
         raise ValueError(f"methods.{name} lacks shaping; a method has a shaping, or is exact alone")
     if "exact" not in method:
         method.update(DEFAULTS | method)
     resolved = Method.of({"space": "logits", **method})
     menu.path("optimizers", method["optimizer"])
+    menu.path("rate_schedules", method["rate_schedule"])
     for blackbox in listed(method.get("blackbox", [])):
         menu.path("blackboxes", blackbox)
     if isinstance(resolved, ExactMethod) and not resolved.exact.USES_VARIANCE and method["schedule"] != "fixed":

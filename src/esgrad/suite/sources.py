@@ -20,6 +20,8 @@ from esgrad.training.job import Job
 from esgrad.training.method import MENUS
 
 TRAINING = ("training/loop.py", "training/tuning.py")  # how a run goes, and how its rate is chosen
+STEPS = {"optimizer": "optimizers", "rate_schedule": "rate_schedules"}
+"""Words of a job that are none of its method's, and the menus they stand on."""
 COMPILED = "kernels/compiled"  # the folder of the twins, below the package
 MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u"...", a comment
 
@@ -28,7 +30,7 @@ MEANINGLESS = {"ctx", "kind", "type_comment"}  # where a name stands, the u of u
 def of_job(job: Job) -> tuple[Path, ...]:
     """The source files that decide what a job's records say, sorted."""
     words = asdict(job) | {"dataset": job.dataset.split("-")[0]}
-    menus = MENUS | {"dataset": "datasets", "model": "models", "blackbox": "blackboxes", "optimizer": "optimizers"}
+    menus = MENUS | {"dataset": "datasets", "model": "models", "blackbox": "blackboxes", **STEPS}
     chosen = [menu.path(menus[key], words[key]) for key in menus if words[key]]
     return tuple(closure([*TRAINING, *chosen]))
 

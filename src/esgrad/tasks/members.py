@@ -61,13 +61,13 @@ class Members:
         self.shape = of_seeds.shape[1:-3]
         self.images = of_seeds.flatten(1, -4)  # [S, B·k, C, H, W]
 
-    def logits(self, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
+    def logits(self, directions: Directions, steps: Tensor, seeds: slice, members: slice) -> Tensor:
         """Those of the networks at centre + step·direction, for n directions of some seeds and for steps such as σ and
-        −σ, [s, G, steps]: [s, G, n, steps, B, D]."""
-        each = self.of_images(directions, steps, seeds)
+        −σ, [s, G, steps]: [s, G, n, steps, B, D]. `members` says which directions these are of all."""
+        each = self.of_images(directions, steps, seeds, members)
         return each.unflatten(-2, self.shape).flatten(5)  # of [s, G, n, steps, B·k, K]
 
-    def of_images(self, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
+    def of_images(self, directions: Directions, steps: Tensor, seeds: slice, members: slice) -> Tensor:
         """The same of each image that an example consists of, [s, G, n, steps, B·k, K]."""
         raise NotImplementedError
 
@@ -89,17 +89,29 @@ class Members:
 
 
 class AnyNetworks(Members):
-    """Networks of any kind, by vmap."""
+    """Networks of any kind, by vmap; and all where each direction has a batch of its own."""
 
-    def of_images(self, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
-        members = [self.stepped(each, directions, steps, seeds) for each in range(len(self.centre))]
+    def __init__(self, stack: Stack, images: Tensor, seeds: int, own_batches: bool = False) -> None:
+        """With batches of their own images are [R, directions, B, ...]."""
+        self.own_batches = own_batches
+        super().__init__(stack, images.flatten(1, 2) if own_batches else images, seeds)
+        if own_batches:
+            self.shape = (images.shape[2], *self.shape[1:])
+            self.images = self.images.unflatten(1, (images.shape[1], -1))  # [S, directions, B·k, C, H, W]
+
+    def of_images(self, directions: Directions, steps: Tensor, seeds: slice, members: slice) -> Tensor:
+        at = [self.stepped(each, directions, steps, seeds) for each in range(len(self.centre))]
+        shape = at[0].shape[:4]  # s, G, n, steps
 
         def one(parameters: list[Tensor], batch: Tensor) -> Tensor:
             return functional_call(self.stack.network, dict(zip(self.stack.names, parameters, strict=True)), batch)
 
-        flat = [each.flatten(1, 3) for each in members]  # [s, G·n·steps, ...]
-        of_seed = vmap(one, in_dims=(0, None))
-        return vmap(of_seed)(flat, self.images[seeds]).unflatten(1, members[0].shape[1:4])
+        flat = [each.flatten(1, 3) for each in at]  # [s, G·n·steps, ...]
+        images = self.images[seeds]
+        if self.own_batches:
+            images = images[:, None, members, None].expand(*shape, *images.shape[2:]).flatten(1, 3)
+        of_seed = vmap(one, in_dims=(0, 0 if self.own_batches else None))
+        return vmap(of_seed)(flat, images).unflatten(1, shape[1:])
 
 
 class Chains(Members):
@@ -135,7 +147,7 @@ class Chains(Members):
             for columns, which in zip(self.columns, inputs, strict=True)
         ]
 
-    def of_images(self, directions: Directions, steps: Tensor, seeds: slice) -> Tensor:
+    def of_images(self, directions: Directions, steps: Tensor, seeds: slice, members: slice) -> Tensor:
         moved = self._first_moves(directions, seeds)
         if self.first.bias is not None:
             moved += self.noise(self.first.bias, directions)[..., None]
@@ -170,7 +182,7 @@ class Chains(Members):
         return torch.stack([torch.bmm(each, columns.expand(len(each), -1, -1)) for each, columns in pairs])
 
 
-def around(stack: Stack, images: Tensor, seeds: int) -> Members:
-    """The members around a stack's networks, in the way that is fastest for these; arguments as of `Members`."""
-    chain = layers(stack.network, stack.names)
-    return AnyNetworks(stack, images, seeds) if chain is None else Chains(stack, images, seeds, chain)
+def around(stack: Stack, images: Tensor, seeds: int, own_batches: bool = False) -> Members:
+    """The members around a stack's networks, in the way that is fastest for these; arguments as of `AnyNetworks`."""
+    chain = None if own_batches else layers(stack.network, stack.names)
+    return AnyNetworks(stack, images, seeds, own_batches) if chain is None else Chains(stack, images, seeds, chain)

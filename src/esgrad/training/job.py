@@ -15,6 +15,7 @@ from esgrad import menu
 from esgrad.tasks.task import Task
 from esgrad.training.method import Method
 from esgrad.training.optimizers import Optimizer
+from esgrad.training.rate_schedules import RateSchedule
 
 FIRST_TUNING_SEED = 1000  # seeds from here on tune and set target levels; what is reported comes from those below
 NUM_LEVEL_SEEDS = 5  # of backprop's runs that set the target levels and are never reported
@@ -54,6 +55,13 @@ class Job:
     max_widenings: int
     evaluations_per_decade: int
     draws_per_cell: float
+    rate_schedule: str = "constant"
+    break_ties: bool = False
+    sigma_power: int = -1
+    subset: float = 1.0
+    own_batches: bool = False
+    table_size: int | None = None
+    table_seed: int = 0
 
     @cached_property
     def task(self) -> Task:
@@ -69,6 +77,11 @@ class Job:
     def rule_of_steps(self) -> Optimizer:
         """How parameters follow the gradient, resolved."""
         return menu.load("optimizers", self.optimizer)
+
+    @cached_property
+    def rates(self) -> RateSchedule:
+        """How the learning rate follows the run, resolved."""
+        return menu.load("rate_schedules", self.rate_schedule)
 
     @property
     def path(self) -> str:

@@ -98,13 +98,15 @@ def train(
     due = evaluations(price, job.evaluations_per_decade)
     next_due = next(due)
     for step in range(1, steps + 1):
-        batch, targets = images.batch(step - 1, job.batch_size, group)
+        batch, targets = images.step(step - 1, job.batch_size, group, job.resolved_method.batches(num_samples))
         at = space.place(stack, batch, targets, blackbox)
         with torch.no_grad():
             direction = ascent(at, step)
         moved = at.push(direction)
         with torch.no_grad():
-            optimizer.step(stack.parameters, moved, rate, job.weight_decay, state)
+            optimizer.step(
+                stack.parameters, moved, rate * job.rates.factor((step - 1) / steps), job.weight_decay, state
+            )
         watch(step, stack)
         last = step == steps
         if last or (step >= next_due and not ends_only):
@@ -146,7 +148,8 @@ class Ascent:
         """The direction [R, M, D] of step 1, 2, … at a place."""
         t = self.method.rule.variance(self.level, self.last, at.point, (step - 1) / self.steps)
         estimate = self.method.direction(at, self.num_samples, t, Key(self.seeds, Role.NOISE, step))
-        self.last, self.sigma = Last(t, estimate.mean_fitness), t.sqrt().reshape(len(t), -1).mean(1)
+        self.last = Last(t, estimate.mean_fitness, estimate.log_sigma)
+        self.sigma = t.sqrt().reshape(len(t), -1).mean(1)
         return estimate.gradient
 
 
@@ -170,6 +173,14 @@ class Images:
         start = step % per_epoch * batch_size
         index = self.order[:, start : start + batch_size].repeat_interleave(group, 0)
         return self.pixels(index), self.targets[index]
+
+    def step(self, step: int, batch_size: int, group: int, batches: int | None) -> tuple[Tensor, Tensor]:
+        """What step 0, 1, … reads: a batch, or as many as are given, [R, batches, B, ...] and [R, batches, B]."""
+        if batches is None:
+            return self.batch(step, batch_size, group)
+        each = [self.batch(number, batch_size, group) for number in range(step * batches, (step + 1) * batches)]
+        images, targets = zip(*each, strict=True)
+        return torch.stack(images, 1), torch.stack(targets, 1)
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images at an index, as numbers from 0 to 1."""

@@ -20,6 +20,8 @@ from esgrad.tasks.task import Task
 from esgrad.training.controls import Control
 from esgrad.types import Tensor
 
+SETTINGS = ("break_ties", "sigma_power", "subset", "own_batches", "table_size", "table_seed")
+"""Further words of a method that samples; those that are left out have their defaults."""
 MENUS = {
     "space": "spaces",
     "noise": "noises",
@@ -50,14 +52,16 @@ class Method:
             return ExactMethod(space, rule, found["exact"])
         parts = (found["noise"], found["credit"], found["shaping"])
         if "control" in found:
-            return ControlledMethod(space, rule, *parts, found["control"])
-        return SampledMethod(space, rule, *parts)
+            return ControlledMethod(space, rule, *parts, control=found["control"])
+        space = _configured(space, words)
+        own = {key: words[key] for key in ("break_ties", "sigma_power") if key in words}
+        return SampledMethod(space, rule, *parts, **own)
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
         """Why it cannot be trained on a task with N samples, or None."""
         samples = type(self) is SampledMethod
         facts = self.space.facts(task.blackbox)
-        return task.refuses() or self.rule.refuses(facts, self.space.PER_EXAMPLE, samples)
+        return task.refuses() or self.rule.refuses(facts, self.space, samples)
 
     def costs(self, batch_size: int, num_samples: int | None) -> Costs:
         """Of a step of one run."""
@@ -67,8 +71,12 @@ class Method:
         """Random numbers drawn for a step of one run."""
         raise NotImplementedError
 
+    def batches(self, num_samples: int | None) -> int | None:
+        """Mini-batches of a step, where it has more than the one that all share; else None."""
+        return None
+
     def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
-        """What to ascend at a place under noise of variance t, [R] or [R, M]."""
+        """What to ascend at a place under noise of variance t, [R], [R, M] or [R, M, D]."""
         raise NotImplementedError
 
     def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
@@ -110,18 +118,30 @@ class SampledMethod(Method):
     noise: Any
     credit: Any
     shaping: Any
+    break_ties: bool = False
+    sigma_power: int = -1
 
     def estimator(self, num_samples: int | None) -> Estimator:
         """With N samples."""
         assert num_samples is not None
-        return Estimator(self.noise, self.credit, self.shaping, num_samples)
+        parts = self.noise, self.credit, self.shaping
+        return Estimator(*parts, num_samples, self.break_ties, self.sigma_power)
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
         facts, (_, dimension) = self.space.facts(task.blackbox), self._shape(task)
+        if self.rule.LEARNS and not self.noise.PLAIN:
+            return f"{menu.name(self.rule)} learns σ from plain noise: independent or mirrored would do"
         return super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
 
+    def batches(self, num_samples: int | None) -> int | None:
+        """Mini-batches of a step, where each direction has its own; else None."""
+        if not getattr(self.space, "own_batches", False):
+            return None
+        return self.estimator(num_samples).num_samples // (2 if self.noise.PAIRS else 1)
+
     def costs(self, batch_size: int, num_samples: int | None) -> Costs:
-        return self.space.costs(batch_size, self.estimator(num_samples).num_samples)
+        costs = self.space.costs(batch_size, self.estimator(num_samples).num_samples)
+        return costs._replace(examples=costs.examples * (self.batches(num_samples) or 1))
 
     def draws(self, task: Task, num_samples: int | None) -> float:
         positions, dimension = self._shape(task)
@@ -129,7 +149,7 @@ class SampledMethod(Method):
         return self.credit.draws(self.noise, self.estimator(num_samples).num_samples, positions, dimension, readings)
 
     def direction(self, at: Place, num_samples: int | None, variance: Tensor, key: Key) -> Estimate:
-        return self.estimator(num_samples).gradient(at.fitness, at.point, variance, key)
+        return self.estimator(num_samples).gradient(at.fitness, at.point, variance, key, self.rule.LEARNS)
 
     def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
         if not self.space.PER_EXAMPLE or at.fitness.facts.name != self.noise.EXACT.p.BLACKBOX:
@@ -144,7 +164,7 @@ class SampledMethod(Method):
 class ControlledMethod(SampledMethod):
     """A control in the place of an estimator, which it shares one cause with."""
 
-    control: Control
+    control: Control = None  # type: ignore[assignment]
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
         estimator, facts = self.estimator(num_samples), self.space.facts(task.blackbox)
@@ -169,3 +189,15 @@ class ControlledMethod(SampledMethod):
 
     def expects(self, at: Place, num_samples: int | None, variance: Tensor) -> Tensor | None:
         return None
+
+
+def _configured(space: Any, words: Mapping[str, Any]) -> Any:
+    """A space with the settings that some words give it; ValueError for one that it does not have."""
+    settings = {key: words[key] for key in ("subset", "own_batches") if key in words}
+    if words.get("table_size") is not None:
+        settings["table"] = (words["table_size"], words.get("table_seed", 0))
+    if settings in ({}, {"subset": 1.0, "own_batches": False}):
+        return space
+    if not hasattr(space, "configured"):
+        raise ValueError(f"{', '.join(settings)}: these are of noise at the parameters, not at the {menu.name(space)}")
+    return space.configured(**settings)

@@ -7,7 +7,8 @@ from esgrad.gradients.schedules import Last, spread
 from esgrad.gradients.schedules.spread import refuses
 from esgrad.types import Tensor
 
-__all__ = ["FALL", "refuses", "variance"]
+__all__ = ["FALL", "LEARNS", "refuses", "variance"]
+LEARNS = False
 FALL = 100.0  # of t over a whole run
 
 

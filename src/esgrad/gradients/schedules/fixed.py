@@ -5,7 +5,10 @@ Which does not fix σ relative to the logits: they grow as the network learns, a
 
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.schedules import Last
+from esgrad.gradients.spaces import Space
 from esgrad.types import Tensor
+
+LEARNS = False
 
 
 def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -> Tensor:
@@ -13,6 +16,6 @@ def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -
     return level
 
 
-def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
+def refuses(facts: Facts, space: Space, samples: bool) -> str | None:
     """Why this rule cannot serve there, or None."""
     return None

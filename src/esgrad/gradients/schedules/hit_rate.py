@@ -7,8 +7,10 @@ the black box has said already and asks no queries of its own.
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.schedules import Last
 from esgrad.gradients.schedules.spread import squared
+from esgrad.gradients.spaces import Space
 from esgrad.types import Tensor
 
+LEARNS = False
 WANTED = 0.5
 GAIN = 0.1  # of a step, on log t
 FARTHEST = 100.0  # σ stays between 1/100 and 100 times the spread of the logits: all misses, or noise alone, no farther
@@ -23,10 +25,10 @@ def variance(level: Tensor, last: Last | None, point: Tensor, progress: float) -
     return moved.clamp(spread / FARTHEST**2, spread * FARTHEST**2)
 
 
-def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
+def refuses(facts: Facts, space: Space, samples: bool) -> str | None:
     """Why this rule cannot serve there, or None."""
     if not samples:
         return "hit_rate follows the hits of samples, and none are drawn here"
-    if not per_example:
+    if not space.PER_EXAMPLE:
         return "hit_rate is for noise at each example's logits; elsewhere t is fixed"
     return None if facts.binary else f"hit_rate needs a fitness of hits and misses, and {facts.name} is none"

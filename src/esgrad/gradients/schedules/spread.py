@@ -6,8 +6,10 @@ however large the logits become.
 
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.schedules import Last
+from esgrad.gradients.spaces import Space
 from esgrad.types import Tensor
 
+LEARNS = False
 LEAST = 1e-6  # of s²: logits that are all alike have no spread, and t must stay above 0
 
 
@@ -21,6 +23,10 @@ def squared(point: Tensor) -> Tensor:
     return point.double().var(-1, correction=0).clamp(min=LEAST).to(point.dtype)
 
 
-def refuses(facts: Facts, per_example: bool, samples: bool) -> str | None:
+def refuses(facts: Facts, space: Space, samples: bool) -> str | None:
     """Why this rule cannot serve there, or None."""
-    return None if per_example else "the spread is that of an example's own logits, and no position here is one's own"
+    return (
+        None
+        if space.PER_EXAMPLE
+        else "the spread is that of an example's own logits, and no position here is one's own"
+    )

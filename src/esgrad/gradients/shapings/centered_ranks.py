@@ -20,15 +20,22 @@ WEIGHS_MISSES = True
 
 def weights(fitness: Tensor, norms: Callable[[], Tensor]) -> Tensor:
     """Fitness [R, N, M] to weights [R, N, M]; NaN fitness gives NaN weights."""
-    import torch
-
     num_samples = fitness.shape[1]
-    values = fitness.movedim(1, -1).contiguous()  # [R, M, N]
-    ordered = values.sort(-1).values
-    below, at_most = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    below, at_most = ties(fitness)
     rank = (below + at_most - 1) / 2  # the mean rank of a tied block, from 0
     weights = (rank / (num_samples - 1) - 0.5) / num_samples
-    return (weights + 0 * values).movedim(-1, 1)
+    return (weights + 0 * fitness.movedim(1, -1)).movedim(-1, 1)
+
+
+def ties(fitness: Tensor) -> tuple[Tensor, Tensor]:
+    """For fitness [R, N, M] how many samples are worse, and how many are no better, the sample itself among them; int64
+    [R, M, N] both."""
+    import torch
+
+    values = fitness.movedim(1, -1).contiguous()
+    ordered = values.sort(-1).values
+    below, at_most = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return below, at_most
 
 
 def of_counts(hits: Tensor, misses: Tensor) -> tuple[Tensor, Tensor]:

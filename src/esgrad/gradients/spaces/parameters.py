@@ -1,5 +1,6 @@
 """Noise at the parameters: the d parameters are the point, the batch's mean fitness its height (arXiv 1703.03864)."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from esgrad.gradients.costs import Costs
@@ -18,11 +19,45 @@ PER_EXAMPLE = False
 TAKES_LOGITS = False
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How the parameters are perturbed and judged; the defaults are this file's own functions."""
+
+    subset: float = 1.0
+    """The share of the parameters that a step perturbs, drawn anew in each."""
+    own_batches: bool = False
+    """Whether each direction is judged on a mini-batch of its own, instead of one for all of a step."""
+    table: tuple[int, int] | None = None
+    """Size and seed of the table that noise is taken from (`kernels.noise_table`); None: normals of their own."""
+    PER_EXAMPLE = PER_EXAMPLE
+    TAKES_LOGITS = TAKES_LOGITS
+
+    def place(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> "AtParameters":
+        """The batch of images [R, B, ...] with targets [R, B], of own batches [R, directions, B, ...], at a stack."""
+        return AtParameters(stack, images, targets, blackbox, self)
+
+    def facts(self, blackbox: BlackBox) -> Facts:
+        """Those of the black box's mean over the batch, which sees of the noise what the network makes of it."""
+        return Facts.of(blackbox).of_mean()._replace(sees_classes=False)
+
+    def costs(self, batch_size: int, num_samples: int) -> Costs:
+        """Of a step: every query is a forward pass of a network of its own, and nothing goes backward."""
+        queries = num_samples * batch_size
+        return Costs(queries, queries, 0, batch_size)
+
+    def shape(self, batch_size: int, logits_per_example: int, num_parameters: int) -> tuple[int, int]:
+        """Positions M and coordinates D of the point."""
+        return 1, num_parameters
+
+
 class AtParameters:
     """The parameters of each run as one position, [R, 1, d], and the batch that judges them; its own fitness."""
 
-    def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> None:
+    def __init__(
+        self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox, settings: Settings | None = None
+    ) -> None:
         self.stack, self.images, self.targets, self.blackbox = stack, images, targets, blackbox
+        self.settings = settings or Settings()
         self.point = stack.flat()[:, None]  # [R, 1, d], without a gradient, as all that is made of it
         self.facts, self.examples = facts(blackbox), targets.shape[-1]
 
@@ -34,26 +69,34 @@ class AtParameters:
         """The mean fitness of the batch under each perturbed network, [R, n, 1]."""
         from esgrad.tasks.members import Given
 
-        seeds = len(points.directions)
+        seeds, members = points.directions.shape[:2]
         judge, _ = self._judge(seeds)
         steps = points.sigma.view(seeds, -1, 1)  # [S, G, 1]
-        return judge(Given(points.directions[:, :, 0]), steps, slice(0, seeds)).flatten(0, 1)
+        return judge(Given(points.directions[:, :, 0]), steps, slice(0, seeds), slice(0, members)).flatten(0, 1)
 
-    def ask(self, noise: Noise, num_samples: int, variance: Tensor, key: Key) -> Asked:
+    def population(self, noise: Noise, num_samples: int, variance: Tensor, key: Key) -> Asked:
         """The same for N samples of a plain noise, which are never all in memory."""
-        from esgrad.gradients.population import Population
+        from esgrad.gradients.population import Population, Source
+        from esgrad.kernels.noise_table import Table
 
-        return Population(noise, num_samples, *self._judge(len(key.seeds)), self.point, variance, key)
+        table = Table(*self.settings.table) if self.settings.table else None
+        source = Source(self.point.shape[-1], table, self.settings.subset)
+        groups = (
+            len(key.seeds) if variance.dim() == 1 else len(self.point)
+        )  # runs with a σ for each coordinate share none
+        return Population(noise, num_samples, *self._judge(groups), self.point, variance, key, source)
 
     def _judge(self, seeds: int) -> tuple["Judge", int]:
         """What judges the networks around those of so many seeds, and how many numbers one of each takes."""
         from esgrad.tasks.members import around
 
-        members, targets = around(self.stack, self.images, seeds), self.targets.view(seeds, -1, self.examples)
+        members = around(self.stack, self.images, seeds, self.settings.own_batches)
+        targets = self.targets.unflatten(0, (seeds, -1))  # [S, G, (directions,) B]
 
-        def judge(directions: "Directions", steps: Tensor, of: slice) -> Tensor:
-            logits = members.logits(directions, steps, of)  # [s, G, n, steps, B, D]
-            return self.blackbox.fitness(logits, targets[of][:, :, None, None]).mean(-1)
+        def judge(directions: "Directions", steps: Tensor, of: slice, which: slice) -> Tensor:
+            logits = members.logits(directions, steps, of, which)  # [s, G, n, steps, B, D]
+            here = targets[of][:, :, which, None] if self.settings.own_batches else targets[of][:, :, None, None]
+            return self.blackbox.fitness(logits, here).mean(-1)
 
         return judge, members.numbers
 
@@ -62,22 +105,5 @@ class AtParameters:
         return [each.contiguous() for each in self.stack.unflatten(gradient[:, 0])]
 
 
-def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtParameters:
-    """The batch of images [R, B, ...] with targets [R, B] at a stack of R networks."""
-    return AtParameters(stack, images, targets, blackbox)
-
-
-def facts(blackbox: BlackBox) -> Facts:
-    """Those of the black box's mean over the batch, which sees of the noise what the network makes of it."""
-    return Facts.of(blackbox).of_mean()._replace(sees_classes=False)
-
-
-def costs(batch_size: int, num_samples: int) -> Costs:
-    """Of a step: every query is a forward pass of a network of its own, and nothing goes backward."""
-    queries = num_samples * batch_size
-    return Costs(queries, queries, 0, batch_size)
-
-
-def shape(batch_size: int, logits_per_example: int, num_parameters: int) -> tuple[int, int]:
-    """Positions M and coordinates D of the point."""
-    return 1, num_parameters
+configured = Settings
+place, facts, costs, shape = (getattr(Settings(), name) for name in ("place", "facts", "costs", "shape"))

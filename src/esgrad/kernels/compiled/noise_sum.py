@@ -19,8 +19,9 @@ def add(
     position: int,
     low: int,
     high: int,
+    square: bool,
 ) -> None:
-    """Fill out [S, G, low:high] with the sums of weights [S, G, n]; `low` is a multiple of 4."""
+    """Fill out [S, G, low:high] with the sums for weights [S, G, n], `square` of z² − 1; `low` is a multiple of 4."""
     seeded, group, samples = weights.shape
     places, words, logarithms, normals = room(TILE)
     places[2] = np.arange(TILE)
@@ -37,6 +38,8 @@ def add(
                         continue
                     philox_at(stream, position, n, first // 4, places, words, blocks)
                     normal(words, logarithms, normals, 4 * blocks)
+                    if square:
+                        _square(normals[: 4 * blocks])
                     for g in range(group):
                         _add(lanes[lane, g, : 4 * blocks], weights[s, g, n], normals[: 4 * blocks])
             half = LANES // 2
@@ -47,6 +50,13 @@ def add(
                 half //= 2
             for g in range(group):
                 out[s, g, first:last] = lanes[0, g, : last - first]
+
+
+@numba.njit(nogil=True)
+def _square(numbers: np.ndarray) -> None:
+    """z² − 1."""
+    for i in range(numbers.size):
+        numbers[i] = float32(numbers[i] * numbers[i]) - float32(1)
 
 
 @numba.njit(nogil=True)

@@ -22,5 +22,10 @@ class Optimizer(Protocol):
         """Move each parameter [R, ...] up its gradient, in place; `rate` [R], `decay` the L2 coefficient."""
 
 
+def each_run(values: Tensor, parameter: Tensor) -> Tensor:
+    """A number for each run [R], as it multiplies a parameter [R, ...]."""
+    return values.view(-1, *[1] * (parameter.dim() - 1))
+
+
 Contract = Optimizer
 """What mypy holds every file of this menu to."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from esgrad.training.optimizers import each_run
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -29,5 +31,5 @@ def step(
         gradient = gradient - decay * parameter
         mean.lerp_(gradient, 1 - BETA1)
         square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        eta = rate.view(-1, *[1] * (parameter.dim() - 1)) / correction1
+        eta = each_run(rate, parameter) / correction1
         parameter.add_(eta * mean / ((square / correction2).sqrt() + EPSILON))

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from esgrad.training.optimizers import each_run
+
 
 def initial(parameters: list[Tensor]) -> dict[str, list[Tensor]]:
     """What is remembered between steps: nothing."""
@@ -17,5 +19,4 @@ def step(
 ) -> None:
     """Move each parameter [R, ...] up its gradient, in place; `rate` [R], `decay` the L2 coefficient."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        eta = rate.view(-1, *[1] * (parameter.dim() - 1))
-        parameter.add_(eta * (gradient - decay * parameter))
+        parameter.add_(each_run(rate, parameter) * (gradient - decay * parameter))
