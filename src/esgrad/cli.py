@@ -10,7 +10,6 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
-from math import isfinite, isnan
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -120,6 +119,8 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=whole, default=0, help="of split, initialisation, batches and noise")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train")
     made.add_argument("--data-root", default="data", help="folder with torchvision's data sets")
+    made.add_argument("--threads", type=whole, help="that share a population's members; all cores, 1 by torchrun")
+    made.add_argument("--checkpoint", type=Path, help="a file to go on from, and to save to every minute")
     made.add_argument("--json", action="store_true", help="print the records as JSON lines")
 
     made = command("plan", plan, "How many samples do I need? From the laws, nothing is sampled.")
@@ -179,62 +180,9 @@ def list_menus(given: argparse.Namespace) -> None:
 
 def train(given: argparse.Namespace) -> None:
     """Train one run and print its evaluations."""
-    from esgrad.suite import config as configuration
-    from esgrad.suite import records, worker
-    from esgrad.tasks import data
-    from esgrad.training import loop as training
+    from esgrad.suite import by_hand
 
-    if not Path("config/config.yaml").is_file():
-        raise ValueError("config/config.yaml, which names the methods, is not here: run from the root of a checkout")
-    methods = configuration.read("config/config.yaml")["methods"]
-    if given.method not in methods:
-        raise menu.unknown("method", given.method, methods)
-    experiment = {
-        "dataset": given.dataset,
-        "model": given.model,
-        "hidden_size": given.hidden_size,
-        "methods": given.method,
-        "num_samples": given.num_samples,
-        "batch_size": given.batch_size,
-        "max_steps": given.max_steps,
-        "num_seeds": 1,
-        "noise_variance": given.noise_variance,
-        "logit_dim": given.logit_dim,
-        "blackbox": given.blackbox,
-    }
-    experiment = {key: value for key, value in experiment.items() if value is not None}
-    suite = {"name": "by_hand", "methods": methods, "experiments": {"train": experiment}, "draws_per_cell": 1e18}
-    config = configuration.validated(suite)
-    (made,) = configuration.jobs(config)[:1]
-    ((num_samples, variance, reason),) = made.cells()
-    if reason is not None:
-        raise ValueError(reason)
-    if not (isfinite(given.learning_rate) and given.learning_rate > 0):
-        raise ValueError(f"learning_rate is a finite number above 0, not {given.learning_rate}")
-    if made.variance_candidates:  # a suite tunes it together with the rate
-        variance = made.variance_candidates[len(made.variance_candidates) // 2]
-    training.settle()
-    device = worker.resolve(given.device)
-    images = menu.load("blackboxes", made.blackbox).prepare(data.decode(given.dataset, given.data_root))
-    rows = training.train(
-        made,
-        images,
-        num_samples,
-        [(variance, given.learning_rate)],
-        [given.seed],
-        made.steps(num_samples),
-        device,
-    )
-    for row in rows:
-        if given.json:
-            print(records.frame(made, [row]).to_json(orient="records", lines=True).strip())
-            continue
-        test = "" if isnan(row["test_accuracy"]) else f"   test accuracy {row['test_accuracy']:.3f}"
-        lost = "   diverged: logits or parameters are no longer finite" if row["status"] == "diverged" else ""
-        print(
-            f"step {row['step']:6d}   queries {row['queries']:12,.0f}   forwards {row['forwards']:10,.0f}   "
-            f"validation accuracy {row['validation_accuracy']:.3f}{test}{lost}"
-        )
+    by_hand.train(given)
 
 
 def plan(given: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ optimizer.step(stack.parameters, at.push(method.direction(at, …).gradient), �
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from esgrad.tasks.blackboxes import BlackBox
 from esgrad.tasks.data import Data, split
 from esgrad.tasks.stack import Stack, initialised
 from esgrad.training.job import Job
+from esgrad.training.resume import Resume
 
 EVALUATION_CHUNK = 2**22  # pixels of a stack's images evaluated at a time
 
@@ -47,12 +49,14 @@ def train(
     tick: Callable[[int], Any] = lambda run_steps: None,
     ends_only: bool = False,
     watch: Callable[[int, Stack], Any] = lambda step, stack: None,
+    resume: Resume | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train R = seeds × groups runs as one stack and yield a row for each evaluation, run by run in any order.
 
     Runs of a seed share their split, initialisation, batches and noise. A run whose logits or parameters cease to be
     finite is diverged: its last row says so and has no accuracy. `ends_only` evaluates first and last steps alone;
-    `watch(step, stack)` is called before the first step and after each.
+    `watch(step, stack)` is called before the first step and after each. With `resume` it goes on where that stands,
+    without the rows of before, and saves there.
     """
     group = len(groups)
     images = Images(data, seeds, device)
@@ -93,11 +97,26 @@ def train(
             }
         alive = alive & finite
 
-    watch(0, stack)
-    yield from rows(0, last=False)
+    def saved(step: int) -> dict[str, Any]:
+        remembered = {"optimizer": state, "last": list(ascent.last or ()), "alive": alive}
+        return {"step": step, "parameters": stack.parameters, **remembered}
+
+    begun = 0
+    if resume is not None and (kept := resume.load()):
+        begun, alive = kept["step"], kept["alive"].to(device)
+        variance, fitness, learnt = (each if each is None else each.to(device) for each in kept["last"])
+        ascent.remember(variance, fitness, learnt)
+        with torch.no_grad():
+            restore([stack.parameters, *state.values()], [kept["parameters"], *kept["optimizer"].values()])
+        tick(len(seeds) * group * begun)
+    else:
+        watch(0, stack)
+        yield from rows(0, last=False)
+    if begun == steps:
+        yield from rows(steps, last=True)
     due = evaluations(price, job.evaluations_per_decade)
-    next_due = next(due)
-    for step in range(1, steps + 1):
+    next_due = next(step for step in due if step > begun)
+    for step in range(begun + 1, steps + 1):
         batch, targets = images.step(step - 1, job.batch_size, group, job.resolved_method.batches(num_samples))
         at = space.place(stack, batch, targets, blackbox)
         with torch.no_grad():
@@ -109,6 +128,8 @@ def train(
             )
         watch(step, stack)
         last = step == steps
+        if resume is not None:
+            resume.offer(partial(saved, step), last)
         if last or (step >= next_due and not ends_only):
             yield from rows(step, last)
             if not alive.any():
@@ -117,6 +138,13 @@ def train(
         while step >= next_due:
             next_due = next(due)
         tick(len(seeds) * group)
+
+
+def restore(places: Sequence[list[Tensor]], kept: Sequence[list[Tensor]]) -> None:
+    """Put tensors that were kept where they belong."""
+    for tensors, values in zip(places, kept, strict=True):
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
 
 
 def evaluations(price: Costs, per_decade: int) -> Iterator[int]:
@@ -148,9 +176,13 @@ class Ascent:
         """The direction [R, M, D] of step 1, 2, … at a place."""
         t = self.method.rule.variance(self.level, self.last, at.point, (step - 1) / self.steps)
         estimate = self.method.direction(at, self.num_samples, t, Key(self.seeds, Role.NOISE, step))
-        self.last = Last(t, estimate.mean_fitness, estimate.log_sigma)
-        self.sigma = t.sqrt().reshape(len(t), -1).mean(1)
+        self.remember(t, estimate.mean_fitness, estimate.log_sigma)
         return estimate.gradient
+
+    def remember(self, variance: Tensor, mean_fitness: Tensor, log_sigma: Tensor | None) -> None:
+        """What the last step has left behind, for the rule for t."""
+        self.last = Last(variance, mean_fitness, log_sigma)
+        self.sigma = variance.sqrt().reshape(len(variance), -1).mean(1)
 
 
 class Images:

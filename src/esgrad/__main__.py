@@ -1,0 +1,7 @@
+"""`python -m esgrad`, and `torchrun -m esgrad` for several processes: the command line."""
+
+import sys
+
+from esgrad.cli import console
+
+sys.exit(console())

@@ -1,0 +1,167 @@
+"""`esgrad train`: its bar, its checkpoint, and several processes at one run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from esgrad.tasks.data import Data
+from esgrad.training import loop as training
+from esgrad.training.resume import Resume
+from tests.running import KINDS, Rows, job, kind, run, text
+
+ROOT = Path(__file__).parents[1]
+ASKED = ("--method", "openai_es", "--num-samples", "40", "--learning-rate", "0.02", "--device", "cpu", "--json")
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(processes: int, *options: str) -> list[str]:
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    return [*start, "esgrad", "train", *ASKED, *options]
+
+
+def trained(processes: int, *options: str) -> subprocess.CompletedProcess[str]:
+    arguments: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": 300}
+    return subprocess.run(command(processes, *options), cwd=ROOT, env=environment(), **arguments)
+
+
+def test_one_process_and_more_leave_the_same_rows_and_parameters(tmp_path: Path) -> None:
+    found = []
+    for processes in (1, 2, 4):
+        kept = tmp_path / f"{processes}.pt"
+        done = trained(processes, "--max-steps", "12", "--checkpoint", str(kept))
+        assert done.returncode == 0, done.stderr
+        found.append((done.stdout, torch.load(kept)["parameters"]))
+    assert found[0][0].count("\n") > 5
+    for out, parameters in found[1:]:
+        assert out == found[0][0]
+        assert all(map(torch.equal, parameters, found[0][1]))
+
+
+def test_a_worker_that_dies_is_reported_and_the_run_goes_on_with_any_number(tmp_path: Path) -> None:
+    kept, options = tmp_path / "kept.pt", ("--max-steps", "1500", "--num-samples", "100")
+    script = "import sys\nfrom esgrad.training.resume import Resume\nResume.__init__.__defaults__ = (0.2, True)\n"
+    script += "from esgrad.cli import console\nsys.exit(console())\n"
+    often = tmp_path / "often.py"  # saves five times a second
+    often.write_text(script)
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(often),
+        "train",
+    ]
+    words = [*start, *ASKED, *options, "--checkpoint", str(kept)]
+    going = subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for _ in range(600):
+            if kept.is_file():
+                break
+            time.sleep(0.1)
+        workers = subprocess.run(["pgrep", "-P", str(going.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
+        _, said = going.communicate(timeout=120)
+    finally:
+        going.kill()
+    assert going.returncode != 0
+    assert "SIGKILL" in said or "-9" in said
+    stopped = torch.load(kept)["step"]
+    assert 0 < stopped < 1500
+    steps = ("--max-steps", "1500", "--num-samples", "100")
+    assert torch.load(kept)["parameters"][0].isfinite().all()
+    done = trained(1, *steps, "--checkpoint", str(kept))
+    assert done.returncode == 0, done.stderr
+    whole = trained(1, *steps)
+    rows = done.stdout.splitlines()
+    assert rows == whole.stdout.splitlines()[-len(rows) :]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in KINDS if name in ("independent", "maxrl", "snes", "pgpe", "backprop")]
+)
+def test_a_training_that_stops_goes_on_as_if_it_had_not(name: str, digits: Data, tmp_path: Path) -> None:
+    of = kind(name)
+    whole = run(of, digits, steps=9)
+
+    def going(steps: int, stop: int | None) -> Rows:
+        resume = Resume(tmp_path / "kept.pt", "me", seconds=0)
+        rows = []
+
+        def watch(step: int, _: object) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        arguments = of, digits, None if of.exact else 8, [(1.0, 0.01), (0.04, 0.03)], (0, 1), steps, "cpu"
+        try:
+            for row in training.train(*arguments, watch=watch, resume=resume):
+                rows.append(row)
+        except KeyboardInterrupt:
+            pass
+        return rows
+
+    before = going(9, 5)
+    kept = torch.load(tmp_path / "kept.pt", weights_only=True)
+    assert kept["step"] == 4
+    after = going(9, None)
+    assert before
+    assert text(after) == text([row for row in whole if row["step"] > 4])
+    assert text(going(9, None)) == text([row for row in whole if row["step"] == 9])  # a finished one says how it ended
+
+
+def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    at = tmp_path / "kept.pt"
+    Resume(at, "one").offer(lambda: {"step": 3, "parameters": [torch.ones(2)]}, last=True)
+    assert Resume(at, "one").load()["step"] == 3
+    with pytest.raises(ValueError, match="is the checkpoint of another training"):
+        Resume(at, "other").load()
+    at.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is no checkpoint of a training"):
+        Resume(at, "one").load()
+    assert Resume(tmp_path / "none.pt", "one").load() is None
+
+
+def test_only_one_process_saves_and_no_more_often_than_it_should(tmp_path: Path) -> None:
+    made = []
+
+    def state() -> dict[str, Any]:
+        made.append(1)
+        return {"step": len(made)}
+
+    Resume(tmp_path / "a.pt", "me", writes=False).offer(state, last=True)
+    patient = Resume(tmp_path / "b.pt", "me", seconds=1000)
+    patient.offer(state)
+    assert not made
+    assert not list(tmp_path.iterdir())
+    patient.offer(state, last=True)
+    assert len(made) == 1
+
+
+def test_what_processes_tell_each_other_is_a_number_a_sample(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    from esgrad.kernels import processes
+
+    told: list[int] = []
+
+    def heard(answers: Tensor) -> Tensor:
+        told.append(answers.numel() * answers.element_size())
+        return answers
+
+    monkeypatch.setattr(processes, "shared", heard)
+    run(job(**KINDS["parameters"], model="mlp"), digits, groups=[(0.04, 0.01)], seeds=(0,), steps=3)
+    assert told == [8 * 4] * 3
