@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-BENCHES = ["noise", "logits", "parameters"]
+BENCHES = ["noise", "logits", "parameters", "training"]
 PACKAGES = ["torch", "numba", "numpy", "jax", "optax", "evosax", "evotorch", "torchopt"]
 
 

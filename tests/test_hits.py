@@ -1,6 +1,7 @@
 """Sums over the hits: every way gives the bits of the oracle, and the better one is chosen."""
 
 import math
+from math import nan
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from esgrad import menu
 from esgrad.gradients.credits.noise import Asked, Tally
 from esgrad.gradients.fitness import PerExample, Points
 from esgrad.gradients.key import Key
-from esgrad.kernels import hits, streams
+from esgrad.kernels import hits, streams, weighted_sum
 from esgrad.kernels.compiled import dense as dense_body
 from esgrad.kernels.compiled import early as early_body
 from esgrad.kernels.streams import Role
@@ -147,6 +148,31 @@ def test_a_product_and_a_sum_are_each_rounded_as_they_are_in_points() -> None:
     ours = [float(early_body._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
     points = Points(logit.expand(1, 1, 40_000), sigma.view(1, 1), normal.view(1, 1, 1, -1))
     assert ours == plain.tolist() == points.tensor().flatten().tolist() == perturbed.tolist()
+
+
+@pytest.mark.parametrize("way", [*COMPILED, "torch"])
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("num_logits", [2, 10, 40, 300])
+@pytest.mark.parametrize("ahead", [0.0, 2.5])
+def test_with_one_lane_the_sums_are_the_fold_of_the_lanes(ahead: float, num_logits: int, pairs: bool, way: str) -> None:
+    at = task(num_logits, 1.0, ahead, seeds=2)
+    for num_samples in (2, 10, 70, 1100):
+        for whole in (False, True):
+            if way == "early" and whole:
+                continue
+            expected = added(at, 0, num_samples, whole, way, pairs=pairs)
+            seeds, group, positions, _ = at[0].shape
+            size = positions, 1, num_logits
+            sums = torch.full((seeds, group, *size), nan)
+            totals = torch.full((seeds, 1, *size), nan) if whole else None
+            counts = torch.zeros(seeds, group, positions, dtype=torch.float64)
+            place = range(SEED, SEED + seeds), Role.QUALITY, STEP, 0, num_samples
+            drawn = hits.add(sums, counts, totals, *at, *place, way=way, pairs=pairs)
+            assert torch.equal(sums[..., 0, :], weighted_sum.fold(expected[0]))
+            assert torch.equal(counts, expected[1])
+            assert drawn == expected[3]
+            if whole:
+                assert torch.equal(totals[..., 0, :], weighted_sum.fold(expected[2]))
 
 
 def test_inactive_positions_are_left_alone() -> None:

@@ -90,7 +90,7 @@ class Estimator:
         if fitness.facts.binary and has_counts_law(self.shaping) and not self.break_ties:
             law: CountsLaw = self.shaping  # type: ignore[assignment]
             tally = self.credit.tally(self.noise, fitness, point, variance, key, law.WEIGHS_MISSES)
-            tally.grow(self.num_samples)
+            tally.grow(self.num_samples, last=True)
             share = tally.hits.mean(1) / self.num_samples
             gradient = self._scaled(of_tally(law, tally, self.num_samples), variance)
             return Estimate(gradient, share.to(point.dtype), queries)

@@ -39,8 +39,9 @@ def add(
 
     Args:
         sums: [S, G, M, LANES, K] += Σ f q, for S seeds, the G runs of a seed that share its noise, and M positions.
+            With one lane, [S, G, M, 1, K], it becomes the fold of the lanes of these samples alone.
         counts: float64 [S, G, M] += Σ f.
-        totals: [S, 1, M, LANES, K] += Σ q; None where nobody asks for it.
+        totals: [S, 1, M, LANES, K] += Σ q, or with one lane as above; None where nobody asks for it.
         logits: [S, G, M, K]; the compiled ways are for finite ones.
         targets: int64 [S, G, M].
         sigma: [S, G, M].
@@ -88,6 +89,14 @@ def add_torch(
     pairs: bool,
 ) -> int:
     """The same in plain torch, on any device: the oracle."""
+    if sums.shape[3] == 1:
+        laned, of_all = _laned(sums), None if totals is None else _laned(totals)
+        place = seeds, role, step, start, stop, offset, pairs
+        drawn = add_torch(laned, counts, of_all, logits, targets, sigma, active, *place)
+        sums[...] = weighted_sum.fold(laned)[..., None, :]
+        if totals is not None and of_all is not None:
+            totals[...] = weighted_sum.fold(of_all)[..., None, :]
+        return drawn
     seeded, group, positions, dimension = logits.shape
     lanes, size = weighted_sum.LANES, len(seeds) * group * positions * dimension
     chunk, drawn = max(1, CHUNK // (lanes * size)) * lanes, 0
@@ -108,3 +117,8 @@ def add_torch(
         if totals is not None:
             weighted_sum.add(totals, inside.to(sums.dtype).expand(seeded, 1, -1, -1), q)
     return drawn
+
+
+def _laned(sums: Tensor) -> Tensor:
+    """Empty lanes [..., LANES, K] for sums [..., 1, K]."""
+    return sums.new_zeros(*sums.shape[:3], weighted_sum.LANES, sums.shape[-1])

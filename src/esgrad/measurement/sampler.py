@@ -47,7 +47,7 @@ class Sampler(NamedTuple):
         if laws:
             misses = any(law.WEIGHS_MISSES for law in laws.values())
             tally = self.credit.tally(self.noise, fitness, point, variance, key, misses)
-            tally.grow(num_samples)
+            tally.grow(num_samples, last=True)
             found = {name: of_tally(law, tally, num_samples) for name, law in laws.items()}
         if others := {name: shaping for name, shaping in self.shapings.items() if name not in laws}:
             said = self.credit.ask(*asked)

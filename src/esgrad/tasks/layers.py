@@ -131,3 +131,14 @@ def _is_plain_convolution(module: nn.Conv2d) -> bool:
 
 def _pair(value: Any) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
+
+
+def plain(network: nn.Module, names: list[str]) -> list[nn.Module | tuple[int, int | None]] | None:
+    """A network that begins with `Flatten` and goes on with functions of each number and linear layers, these as the
+    places of their parameters among the names; None for any other."""
+    known = layers(network, names)
+    if known is None or not isinstance(known[0], Flatten):
+        return None
+    if any(not isinstance(layer, Pointwise) and type(layer) is not Product for layer in known[1:]):
+        return None
+    return [layer.module if isinstance(layer, Pointwise) else (layer.weight, layer.bias) for layer in known[1:]]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from esgrad.tasks.layers import plain
+
 
 class Stack:
     """The parameters of R networks, each [R, ...], and the ways to run them."""
@@ -17,11 +19,22 @@ class Stack:
             raise ValueError(f"a network of a stack has parameters only, but this one has buffers: {sorted(buffers)}")
         self.network = networks[0].to(device)
         self.names = list(stacked)
+        self.plain = plain(self.network, self.names)
         self.parameters = [tensor.detach().to(device).requires_grad_() for tensor in stacked.values()]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images [R, B, ...] to logits [R, B, D], the readings of an example side by side."""
-        return vmap(self._one)(self.parameters, images).flatten(2)
+        if self.plain is None:
+            return vmap(self._one)(self.parameters, images).flatten(2)
+        numbers = images.flatten(1, -4).flatten(2)  # [R, B·k, features]
+        for module in self.plain:
+            numbers = module(numbers) if isinstance(module, nn.Module) else self._linear(numbers, *module)
+        return numbers.unflatten(1, images.shape[1:-3]).flatten(2)
+
+    def _linear(self, numbers: Tensor, weight: int, bias: int | None) -> Tensor:
+        """A linear layer's, [R, n, in] to [R, n, out], by the products and sums that `vmap` makes of it."""
+        made = torch.bmm(numbers, self.parameters[weight].transpose(1, 2))
+        return made if bias is None else made + self.parameters[bias][:, None]
 
     def chain(self, logits: Tensor, gradient: Tensor) -> list[Tensor]:
         """The chain rule: from a gradient at logits that this stack made, [R, B, D] both, to one at its parameters."""

@@ -104,8 +104,8 @@ def train(
     begun = 0
     if resume is not None and (kept := resume.load()):
         begun, alive = kept["step"], kept["alive"].to(device)
-        variance, fitness, learnt = (each if each is None else each.to(device) for each in kept["last"])
-        ascent.remember(variance, fitness, learnt)
+        held: list[Any] = [each if each is None else each.to(device) for each in kept["last"]]
+        ascent.remember(*held)
         with torch.no_grad():
             restore([stack.parameters, *state.values()], [kept["parameters"], *kept["optimizer"].values()])
         tick(len(seeds) * group * begun)
@@ -203,8 +203,9 @@ class Images:
             orders = [permutation(seed, Role.BATCHES, epoch, self.train.shape[1]) for seed in self.seeds]
             self.epoch, self.order = epoch, self.train.gather(1, torch.stack(orders).to(self.train.device))
         start = step % per_epoch * batch_size
-        index = self.order[:, start : start + batch_size].repeat_interleave(group, 0)
-        return self.pixels(index), self.targets[index]
+        index = self.order[:, start : start + batch_size]
+        images, targets = self.pixels(index), self.targets[index]
+        return images.repeat_interleave(group, 0), targets.repeat_interleave(group, 0)
 
     def step(self, step: int, batch_size: int, group: int, batches: int | None) -> tuple[Tensor, Tensor]:
         """What step 0, 1, … reads: a batch, or as many as are given, [R, batches, B, ...] and [R, batches, B]."""
@@ -216,7 +217,7 @@ class Images:
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images at an index, as numbers from 0 to 1."""
-        return self.images[index].float() / self.scale
+        return self.images[index].float().div_(self.scale)
 
 
 @torch.no_grad()

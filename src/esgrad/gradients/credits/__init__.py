@@ -28,9 +28,11 @@ class Tally(Protocol):
     hits: Tensor
     """How many of the samples so far hit, float64 [R, M]."""
 
-    def grow(self, num_samples: int, active: Tensor | None = None) -> float:
-        """Ask on, up to N samples in all; where others can be left out, at the positions active [M] alone. The random
-        numbers drawn for it."""
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
+        """Ask on, up to N samples in all; where others can be left out, at the positions active [M] alone.
+
+        With `last` it will not grow again, and may keep less. Returns the random numbers drawn.
+        """
 
     def total(self, of_hit: Tensor, of_miss: Tensor) -> Tensor:
         """(1/σ) [(w₁ − w₀) Σ_hits s + w₀ Σ s], [R, M, D], for weights of a hit and of a miss, [R, M]."""

@@ -105,7 +105,7 @@ class Tally(_Drawn):
         self.hits = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
         self.hit_sum, self.whole_sum = self.sums(), self.sums() if misses else None
 
-    def grow(self, num_samples: int, active: Tensor | None = None) -> float:
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
         """Ask on, up to N samples in all; the random numbers drawn for it."""
         import torch
 

@@ -133,25 +133,29 @@ class Tally(_Drawn):
     ) -> None:
         import torch
 
+        super().__init__(noise, fitness, point, variance, key, chunk)
+        self.num_samples, self.misses = 0, misses
+        self.hits = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
+        self.hit_sum: Any = None  # lanes [S, G, M, LANES, D], or one with their sum
+        self.whole_sum: Tensor | None = None
+
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
+        """Ask on, up to N samples in all; at the positions active [M] alone where fitness and noise are the lecture's.
+        With `last` these keep no lanes. The random numbers drawn for it."""
         from esgrad.kernels.weighted_sum import LANES
 
-        super().__init__(noise, fitness, point, variance, key, chunk)
-        runs, positions, dimension = point.shape
-        self.num_samples = 0
-        self.hits = torch.zeros((runs, positions), dtype=torch.float64, device=point.device)
-        size = (positions, LANES, dimension)
-        self.hit_sum = point.new_zeros((len(key.seeds), self.group, *size))
-        self.whole_sum = point.new_zeros((len(key.seeds), 1, *size)) if misses else None
-
-    def grow(self, num_samples: int, active: Tensor | None = None) -> float:
-        """Ask on, up to N samples in all; at the positions active [M] alone where fitness and noise are the lecture's.
-        The random numbers drawn for it."""
         start, self.num_samples = self.num_samples, num_samples
-        if self.noise.PLAIN and self.fitness_of.facts.is_hit:
+        by_hits = self.noise.PLAIN and self.fitness_of.facts.is_hit
+        if self.hit_sum is None:
+            _, positions, dimension = self.point.shape
+            size = (positions, 1 if by_hits and last else LANES, dimension)
+            self.hit_sum = self.point.new_zeros((len(self.key.seeds), self.group, *size))
+            self.whole_sum = self.point.new_zeros((len(self.key.seeds), 1, *size)) if self.misses else None
+        if by_hits:
             return self._grow_by_hits(start, active)
         numbers = 0.0
-        for first, last in self.chunks(start, num_samples):
-            drawn = self.directions(first, last)
+        for first, end in self.chunks(start, num_samples):
+            drawn = self.directions(first, end)
             numbers += self.noise.DRAWS_PER_SAMPLE * drawn.numel()
             said = self.said(drawn)
             self.hits += said.sum(1, dtype=self.hits.dtype)

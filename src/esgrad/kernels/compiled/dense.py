@@ -1,7 +1,7 @@
-"""Hits and their noise, a position at a time: all normals of some samples side by side, which of them the target wins,
-and the sums of the noise of those.
+"""Hits and their noise where there are many classes, a position at a time: all normals of LANES samples side by side,
+which of them the target wins, and the sums of the noise of those.
 
-The normals lie coordinate by coordinate, of each those of all `side` samples: loops then run over many neighbours.
+The normals lie class by class, of each class those of all the samples: loops then run over many neighbours.
 """
 
 from typing import NamedTuple
@@ -13,12 +13,9 @@ from numpy import float32
 from esgrad.kernels.compiled.normals import Room, Stream, normal, philox_side
 from esgrad.kernels.weighted_sum import LANES
 
-SIDE = 256  # samples side by side of few classes; of more LANES of them
-FEW = 8  # blocks of four classes
-
 
 class Desk(NamedTuple):
-    """Where the samples of a position are judged; a row [4·blocks · side] holds a number of each sample and class."""
+    """Where the samples of a position are judged; a row [4·blocks · LANES] holds a number of each sample and class."""
 
     mirrored: np.ndarray
     noisy: np.ndarray
@@ -26,23 +23,16 @@ class Desk(NamedTuple):
     """The logits of each run, a row each."""
     hit: np.ndarray
     lane_sums: np.ndarray
-    """[G + 1, 4·blocks · LANES]: of the hits of each run, and of all samples."""
+    """[G + 1, row]: of the hits of each run, and of all samples."""
 
 
 @numba.njit(nogil=True)
-def side_of(blocks: int, samples: int) -> int:
-    """How many samples lie side by side."""
-    rounds = (samples + 2 * LANES - 2) // LANES
-    return LANES * (max(1, min(SIDE // LANES, rounds)) if blocks <= FEW else 1)
-
-
-@numba.njit(nogil=True)
-def desk(group: int, blocks: int, side: int, pairs: bool) -> Desk:
+def desk(group: int, blocks: int, pairs: bool) -> Desk:
     """Room to judge."""
-    width = 4 * blocks * side
+    width = 4 * blocks * LANES
     mirrored, noisy = np.empty(width if pairs else 0, float32), np.empty(width, float32)
     level, hit = np.empty((group, width), float32), np.empty(width, float32)
-    return Desk(mirrored, noisy, level, hit, np.empty((group + 1, 4 * blocks * LANES), float32))
+    return Desk(mirrored, noisy, level, hit, np.empty((group + 1, width), float32))
 
 
 @numba.njit(nogil=True)
@@ -59,20 +49,19 @@ def add(
     stop: int,
     stream: Stream,
     position: int,
-    side: int,
     room: Room,
     desk: Desk,
 ) -> int:
     """Samples start to stop of one position for the runs that share its noise; returns the numbers drawn."""
-    runs, lanes, dimension = sums.shape
-    blocks = (dimension + 3) // 4
+    runs, _, dimension = sums.shape
+    side, blocks = LANES, (dimension + 3) // 4
     for r in range(runs):
         _spread(sums[r], desk.lane_sums[r])
         _levels(logits[r], desk.level[r], side)
     if summed:
         _spread(totals, desk.lane_sums[runs])
     normals, hit = desk.mirrored if pairs else room.normals, desk.hit
-    for first in range(start - start % lanes, stop, side):
+    for first in range(start - start % side, stop, side):
         own = side // 2 if pairs else side
         philox_side(stream, position, first // 2 if pairs else first, blocks, room.words, own)
         normal(room.words, room.logarithms, room.normals, 4 * blocks * own)
@@ -83,11 +72,11 @@ def add(
             hits = _decide(desk.noisy, normals, desk.level[r], targets[r], sigma[r], hit, low, high, side)
             if hits > 0:
                 counts[r] += hits
-                _add_hits(desk.lane_sums[r], normals, hit, side, lanes)
+                _add_hits(desk.lane_sums[r], normals, hit)
         if summed:
             for i in range(side):
                 hit[i] = float32(1) if low <= i < high else float32(0)
-            _add_hits(desk.lane_sums[runs], normals, hit, side, lanes)
+            _add_hits(desk.lane_sums[runs], normals, hit)
     for r in range(runs):
         _collect(desk.lane_sums[r], sums[r])
     if summed:
@@ -176,17 +165,10 @@ def _levels(logits: np.ndarray, level: np.ndarray, side: int) -> None:
 
 
 @numba.njit(nogil=True)
-def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray, side: int, lanes: int) -> None:
-    """LANES samples after the other. A miss adds 0, which changes no sum: none is ever −0."""
-    if side == lanes:  # of many classes: over all of them at once
-        _repeat(hit, side)
-        _add_row(lane_sums, normals, hit)
-        return
-    for k in range(lane_sums.size // lanes):
-        row, sums = normals[k * side : (k + 1) * side], lane_sums[k * lanes : (k + 1) * lanes]
-        for first in range(0, side, LANES):
-            for lane in range(LANES):
-                sums[lane] += hit[first + lane] * row[first + lane]
+def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
+    """LANES samples, of all classes at once. A miss adds 0, which changes no sum: none is ever −0."""
+    _repeat(hit, LANES)
+    _add_row(lane_sums, normals, hit)
 
 
 @numba.njit(nogil=True)
@@ -212,9 +194,11 @@ def _add_row(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> Non
 
 @numba.njit(nogil=True)
 def _spread(sums: np.ndarray, lane_sums: np.ndarray) -> None:
-    """Sums [LANES, K] as a round's numbers lie."""
+    """Sums [LANES, K] as a round's numbers lie; one lane holds nothing yet."""
     lanes, dimension = sums.shape
     lane_sums[:] = float32(0)
+    if lanes == 1:
+        return
     for k in range(dimension):
         for lane in range(lanes):
             lane_sums[k * lanes + lane] = sums[lane, k]
@@ -222,8 +206,18 @@ def _spread(sums: np.ndarray, lane_sums: np.ndarray) -> None:
 
 @numba.njit(nogil=True)
 def _collect(lane_sums: np.ndarray, sums: np.ndarray) -> None:
-    """And back."""
+    """And back; into one lane their fold."""
     lanes, dimension = sums.shape
+    if lanes == 1:
+        for k in range(dimension):
+            row = lane_sums[k * LANES : (k + 1) * LANES]
+            half = LANES // 2
+            while half > 0:
+                for lane in range(half):
+                    row[lane] += row[lane + half]
+                half //= 2
+            sums[0, k] = row[0]
+        return
     for k in range(dimension):
         for lane in range(lanes):
             sums[lane, k] = lane_sums[k * lanes + lane]

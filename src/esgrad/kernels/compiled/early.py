@@ -34,6 +34,7 @@ def undecided(samples: int) -> Undecided:
 @numba.njit(nogil=True)
 def add(
     sums: np.ndarray,
+    used: np.ndarray,
     logits: np.ndarray,
     target: int,
     sigma: np.float32,
@@ -46,7 +47,7 @@ def add(
     left: Undecided,
 ) -> tuple[int, int]:
     """The samples from `first` on, `count` of them, for one run at one position; returns the hits and the numbers that
-    it took. `sums` is [LANES, K]."""
+    it took. `sums` is [LANES, K]; a lane that is not `used` holds nothing yet, whatever there is."""
     lanes, dimension = sums.shape
     blocks = (dimension + 3) // 4
     hits, met = _survivors(logits, target, sigma, pairs, first, count, stream, position, room, left)
@@ -57,9 +58,37 @@ def add(
         philox_at(stream, position, sample // 2 if pairs else sample, 0, room.places, room.words, blocks)
         normal(room.words, room.logarithms, room.normals, 4 * blocks)
         sign = float32(-1 if pairs and sample % 2 == 1 else 1)
+        lane = sample % lanes
+        if not used[lane]:
+            sums[lane], used[lane] = float32(0), True
         for k in range(dimension):
-            sums[sample % lanes, k] += sign * room.normals[k]
+            sums[lane, k] += sign * room.normals[k]
     return hits, 4 * (met + hits * blocks)
+
+
+@numba.njit(nogil=True)
+def clear(sums: np.ndarray, used: np.ndarray) -> None:
+    """Put 0 into the lanes that are not used."""
+    for lane in range(used.size):
+        if not used[lane]:
+            sums[lane], used[lane] = float32(0), True
+
+
+@numba.njit(nogil=True)
+def fold(sums: np.ndarray, used: np.ndarray, out: np.ndarray) -> None:
+    """The sum over the lanes in halves (`esgrad.kernels.weighted_sum.fold`); a lane that is not used adds nothing."""
+    half = used.size // 2
+    while half > 0:
+        for lane in range(half):
+            if used[lane + half]:
+                if used[lane]:
+                    for k in range(out.size):
+                        sums[lane, k] += sums[lane + half, k]
+                else:
+                    sums[lane], used[lane] = sums[lane + half], True
+        half //= 2
+    for k in range(out.size):
+        out[k] = sums[0, k] if used[0] else float32(0)
 
 
 @numba.njit(nogil=True)

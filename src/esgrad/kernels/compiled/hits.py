@@ -1,7 +1,8 @@
-"""`esgrad.kernels.hits`, compiled: a position at a time (`dense`) or a sample at a time (`early`), to the same bits.
+"""`esgrad.kernels.hits`, compiled, in three ways to the same bits, and the choice between them.
 
-The choice is made for each position: early where no competitor is likely to lose to the target, for as long as what
-was drawn so is little.
+few     where there are few classes: many positions side by side.
+dense   where there are many: a position at a time, all of its noise.
+early   there, too: a sample at a time, for as long as what has to be drawn until a competitor wins is little.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ import torch
 from numpy import float32
 from torch import Tensor
 
-from esgrad.kernels.compiled import dense, early, njit
+from esgrad.kernels.compiled import dense, early, few, njit
 from esgrad.kernels.compiled.normals import TILE, Stream, room
+from esgrad.kernels.weighted_sum import LANES
 
 FIRST = 16  # samples drawn early before what they took is looked at; then twice as many, and so on
-FEWEST = 8  # blocks: with fewer there is nothing to reject early
+FEW = 8  # blocks of four classes: of so few, many positions are judged side by side
 NEAR = 12  # competitors within σ of the target: with fewer of them it may win too often
 PROBED = 1000  # samples: of so many the first few are drawn early all the same, to see what they take
 PRICE = 1.5  # of a number drawn early, in those drawn dense
@@ -69,25 +71,41 @@ def _add(
 ) -> int:
     seeded, group, positions, _, dimension = sums.shape
     blocks = (dimension + 3) // 4
-    side = dense.side_of(blocks, stop - start)
-    made, desk, left = room(max(TILE, blocks * side)), dense.desk(group, blocks, side, pairs), early.undecided(TILE)
     drawn = 0
+    if blocks <= FEW and not always_early:
+        those = np.nonzero(active)[0]
+        for first in range(0, those.size, few.WIDTH):
+            here = those[first : first + few.WIDTH]
+            at = few.tile(group, dimension, here.size, pairs)
+            for s in range(seeded):
+                drawn += few.add(
+                    sums[s], counts[s], totals[s, 0], logits[s], targets[s], sigma[s], here,
+                    summed, pairs, start, stop, Stream(seeds[s], role, step), offset, at,
+                )  # fmt: skip
+        return drawn
+    folds = sums.shape[3] == 1
+    lanes, used = np.empty((group, LANES, dimension), float32), np.empty((group, LANES), np.bool_)
+    made, desk, left = room(max(TILE, blocks * LANES)), dense.desk(group, blocks, pairs), early.undecided(TILE)
     for s in range(seeded):
         stream = Stream(seeds[s], role, step)
         for m in range(positions):
             if not active[m]:
                 continue
             first, ahead = start, FIRST
-            one_by_one = always_early or not (summed or always_dense or blocks < FEWEST)
+            one_by_one = always_early or not (summed or always_dense)
             if one_by_one and not always_early and stop - start < PROBED:
                 for g in range(group):
                     one_by_one = one_by_one and _near(logits[s, g, m], targets[s, g, m], sigma[s, g, m]) >= NEAR
+            into, early_first = sums[s, :, m], one_by_one
+            used[:] = not folds
+            if folds and early_first:  # lanes for this position, of which only those that a hit needs are touched
+                into = lanes
             while one_by_one and first < stop:
                 count = min(stop - first, ahead)
                 took = 0
                 for g in range(group):
                     hits, numbers = early.add(
-                        sums[s, g, m], logits[s, g, m], targets[s, g, m], sigma[s, g, m],
+                        into[g], used[g], logits[s, g, m], targets[s, g, m], sigma[s, g, m],
                         pairs, first, count, stream, offset + m, made, left,
                     )  # fmt: skip
                     counts[s, g, m] += hits
@@ -96,10 +114,16 @@ def _add(
                 one_by_one = always_early or PRICE * took < count * dimension
                 first, ahead = first + count, min(2 * ahead, TILE)
             if first < stop:
+                if early_first:
+                    for g in range(group):
+                        early.clear(into[g], used[g])
                 drawn += dense.add(
-                    sums[s, :, m], counts[s, :, m], totals[s, 0, m], logits[s, :, m], targets[s, :, m], sigma[s, :, m],
-                    summed, pairs, first, stop, stream, offset + m, side, made, desk,
+                    into, counts[s, :, m], totals[s, 0, m], logits[s, :, m], targets[s, :, m], sigma[s, :, m],
+                    summed, pairs, first, stop, stream, offset + m, made, desk,
                 )  # fmt: skip
+            if folds and early_first:
+                for g in range(group):
+                    early.fold(into[g], used[g], sums[s, g, m, 0])
     return drawn
 
 

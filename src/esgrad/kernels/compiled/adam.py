@@ -1,0 +1,75 @@
+"""`esgrad.training.optimizers.adam`, compiled: what happens to a number before and after its root, while it is at hand.
+
+torch's `lerp_` and `addcmul_` round once where a product and a sum follow each other; so does this. The root itself is
+torch's, which is not always the nearest number.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+from numpy import float32
+
+from esgrad.kernels.compiled import njit
+
+
+@intrinsic
+def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a·b + c, rounded once."""
+
+    def code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return numba.float32(numba.float32, numba.float32, numba.float32), code
+
+
+@njit
+def moments(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    root: np.ndarray,
+    decay: np.float32,
+    keep: np.float32,
+    near: np.float32,
+    far: np.float32,
+    correction: np.float32,
+) -> None:
+    """Both moments of arrays [n], and the corrected second one in `root`; `near` is 1 − β₁, `far` 1 − β₂, `keep` β₂."""
+    _moments(parameter, gradient, mean, square, root, decay, keep, near, far, correction)
+
+
+@numba.njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
+def _moments(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    root: np.ndarray,
+    decay: np.float32,
+    keep: np.float32,
+    near: np.float32,
+    far: np.float32,
+    correction: np.float32,
+) -> None:
+    for i in range(parameter.size):
+        g = float32(gradient[i] - float32(decay * parameter[i]))
+        mean[i] = fused(near, float32(g - mean[i]), mean[i])  # type: ignore[call-arg]
+        square[i] = fused(float32(far * g), g, float32(square[i] * keep))  # type: ignore[call-arg]
+        root[i] = square[i] / correction
+
+
+@njit
+def move(parameter: np.ndarray, mean: np.ndarray, root: np.ndarray, eta: np.ndarray, epsilon: np.float32) -> None:
+    """The step of arrays [R, n] with a rate η [R] over the first correction."""
+    for r in range(len(parameter)):
+        _move(parameter[r], mean[r], root[r], eta[r], epsilon)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _move(parameter: np.ndarray, mean: np.ndarray, root: np.ndarray, eta: np.float32, epsilon: np.float32) -> None:
+    for i in range(parameter.size):
+        parameter[i] += float32(float32(eta * mean[i]) / float32(root[i] + epsilon))
