@@ -167,3 +167,48 @@ def test_clip_up_stays_where_nothing_climbs() -> None:
     optimizer, ours = menu.load("optimizers", "clip_up"), [torch.ones(2, 3)]
     optimizer.step(ours, [torch.zeros(2, 3)], torch.tensor([0.1, 1.0]), 0.0, optimizer.initial(ours))
     assert torch.equal(ours[0], torch.ones(2, 3))
+
+
+# The chain rule
+
+
+@pytest.mark.parametrize("runs", [1, 7])
+@pytest.mark.parametrize("axes", [(), (2,)])
+@pytest.mark.parametrize(
+    ("model", "side", "hidden"), [("linear", 8, 5), ("mlp", 8, 32), ("mlp", 28, 128), ("cnn", 8, 5)]
+)
+def test_logits_and_gradients_are_those_of_vmap_and_autograd_to_the_bit(
+    model: str, side: int, hidden: int, axes: tuple[int, ...], runs: int
+) -> None:
+    build = menu.load("models", model).build
+    stack = Stack([initialised(lambda: build((1, side, side), 10, hidden), seed) for seed in range(runs)])
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(runs, 32, *axes, 1, side, side, generator=generator)
+    upstream = torch.randn(runs, 32, 10 * math.prod(axes), generator=generator)
+    logits, pull = stack.vjp(images)
+    found = pull(upstream)
+    assert (stack.plain is None) == (model == "cnn")
+    stack.plain = None
+    expected = stack(images)
+    assert torch.equal(logits, expected)
+    for each, other in zip(found, stack.chain(expected, upstream), strict=True):
+        assert torch.equal(each, other)
+
+
+def test_the_compiled_adam_has_the_bits_of_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    adam, generator = menu.load("optimizers", "adam"), torch.Generator().manual_seed(0)
+    shapes = [(3, 128, 784), (3, 7, 5), (3, 1), (3,)]
+    ours = [torch.randn(shape, generator=generator) for shape in shapes]
+    theirs = [each.clone() for each in ours]
+    states = adam.initial(ours), adam.initial(theirs)
+    rate = torch.tensor([0.001, 0.01, 0.1])
+    for number in range(12):
+        gradients = [torch.randn(shape, generator=generator) * 10.0 ** (number % 5 - 3) for shape in shapes]
+        gradients[1] = gradients[1].transpose(1, 2).contiguous().transpose(1, 2)
+        adam.step(ours, gradients, rate, 0.01 * (number % 2), states[0])
+        with monkeypatch.context() as patch:
+            patch.setattr(adam.compiled, "AVAILABLE", False)
+            adam.step(theirs, gradients, rate, 0.01 * (number % 2), states[1])
+        for key in ("mean", "square"):
+            assert all(map(torch.equal, states[0][key], states[1][key]))
+        assert all(map(torch.equal, ours, theirs))

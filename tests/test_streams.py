@@ -235,3 +235,9 @@ def test_what_has_no_stream_is_refused(change: dict, message: str) -> None:
 def test_what_has_no_order_is_refused(seed: int, step: int, length: int) -> None:
     with pytest.raises(ValueError, match=r"(seed|step|length) is .*; it must be a whole number"):
         permutation(seed, Role.SPLIT, step, length)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 256, 257, 1347])
+def test_a_permutation_has_the_bits_of_the_oracle(length: int) -> None:
+    found = streams.permutation(7, streams.Role.BATCHES, 2**32 - 1, length)
+    assert torch.equal(found, streams._permutation_by_torch(7, streams.Role.BATCHES, 2**32 - 1, length))

@@ -2,9 +2,9 @@
 
 import math
 from itertools import islice, pairwise
+from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from esgrad import menu
@@ -26,31 +26,32 @@ def test_costs_are_what_an_instrumented_run_counts(
     of, steps = kind(name, model=model), 3
     blackbox = menu.load("blackboxes", of.blackbox)
     asked = "judge" if of.credit == "class" else "fitness"  # of classes, or of points
-    judge, call, logits, chain = getattr(blackbox, asked), Stack.__call__, Members.logits, Stack.chain
+    judge, vjp, logits = getattr(blackbox, asked), Stack.vjp, Members.logits
 
     def judged(seen: Tensor, targets: Tensor) -> Tensor:
         assert not seen.requires_grad  # what a black box sees has no gradient
         counted["queries"] += seen.shape[:-1].numel()
         return judge(seen, targets)
 
-    def forward(stack: Stack, images: Tensor) -> Tensor:
-        counted["forwards"] += images.shape[:2].numel() * torch.is_grad_enabled()  # evaluations have none
-        return call(stack, images)
+    def opened(stack: Stack, images: Tensor) -> tuple[Tensor, Any]:
+        logits, pull = vjp(stack, images)
+        counted["forwards"] += images.shape[:2].numel()
+
+        def backward(gradient: Tensor) -> list[Tensor]:
+            counted["backwards"] += logits.shape[:2].numel()
+            return pull(gradient)
+
+        return logits, backward
 
     def forwards(members: Members, directions: Directions, steps: Tensor, seeds: slice, which: slice) -> Tensor:
         found = logits(members, directions, steps, seeds, which)
         counted["forwards"] += found.shape[:-1].numel()
         return found
 
-    def backward(stack: Stack, logits: Tensor, gradient: Tensor) -> list[Tensor]:
-        counted["backwards"] += logits.shape[:2].numel()
-        return chain(stack, logits, gradient)
-
     monkeypatch.setattr(blackbox, "IS_HIT", False)  # else a body that knows its answer would not ask it
     monkeypatch.setattr(blackbox, asked, judged)
-    monkeypatch.setattr(Stack, "__call__", forward)
+    monkeypatch.setattr(Stack, "vjp", opened)
     monkeypatch.setattr(Members, "logits", forwards)
-    monkeypatch.setattr(Stack, "chain", backward)
     last = run(of, digits, groups=[(1.0, 0.01)], seeds=(0,), steps=steps)[-1]
     if of.exact == "backprop":  # the labels judge each example once; no black box is asked
         counted["queries"] += of.batch_size * steps

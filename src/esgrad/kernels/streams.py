@@ -112,6 +112,17 @@ def permutation(seed: int, role: Role, step: int, length: int) -> Tensor:
     """A random order of 0, …, length − 1, int64 [length] on the CPU: the argsort of 64 random bits per element."""
     check_stream([seed], step)
     _check("length", length, WORD + 1)
+    if compiled.AVAILABLE:
+        from esgrad.kernels.compiled.fill import sort_keys
+
+        keys = torch.empty(length, dtype=torch.int64)
+        sort_keys(keys.numpy(), int(seed), int(role), int(step))
+        return torch.argsort(keys, stable=True)
+    return _permutation_by_torch(seed, role, step, length)
+
+
+def _permutation_by_torch(seed: int, role: Role, step: int, length: int) -> Tensor:
+    """The oracle."""
     origin, places = torch.zeros(1, dtype=torch.int64, device="cpu"), torch.arange(length, device="cpu")
     counter = _counters(step, origin, origin, places)[0, 0]  # [length, 4]
     words = philox(counter, torch.tensor([seed, role], device="cpu"))  # [length, 4]

@@ -1,6 +1,7 @@
 """R networks of one architecture run as one: plain torch modules, stacked by torch.func."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from esgrad.tasks.layers import plain
+
+Pull = Callable[[Tensor], list[Tensor]]
+"""From a gradient at logits [R, B, D] to one at each parameter."""
 
 
 class Stack:
@@ -35,6 +39,42 @@ class Stack:
         """A linear layer's, [R, n, in] to [R, n, out], by the products and sums that `vmap` makes of it."""
         made = torch.bmm(numbers, self.parameters[weight].transpose(1, 2))
         return made if bias is None else made + self.parameters[bias][:, None]
+
+    def vjp(self, images: Tensor) -> tuple[Tensor, Pull]:
+        """Logits [R, B, D], and the chain rule from a gradient at them to one at each parameter.
+
+        For plain perceptrons the rule is written out, in autograd's own products and sums: it takes half of its time.
+        """
+        if self.plain is None or any(
+            isinstance(module, nn.Module) and type(module) is not nn.ReLU for module in self.plain
+        ):
+            logits = self(images)
+            return logits, partial(self.chain, logits)
+        inputs: list[Tensor] = []
+        with torch.no_grad():
+            numbers = images.flatten(1, -4).flatten(2)
+            for module in self.plain:
+                inputs.append(numbers)
+                numbers = module(numbers) if isinstance(module, nn.Module) else self._linear(numbers, *module)
+            inputs.append(numbers)
+        return numbers.unflatten(1, images.shape[1:-3]).flatten(2), partial(self._pulled, inputs)
+
+    def _pulled(self, inputs: list[Tensor], gradient: Tensor) -> list[Tensor]:
+        """The gradients at the parameters of a plain perceptron, from what each module was given and what came last."""
+        found: dict[int, Tensor] = {}
+        gradient = gradient.reshape(inputs[-1].shape)
+        with torch.no_grad():
+            for at, module in reversed(list(enumerate(self.plain or ()))):
+                if isinstance(module, nn.Module):
+                    gradient = torch.ops.aten.threshold_backward(gradient, inputs[at + 1], 0)
+                    continue
+                weight, bias = module
+                found[weight] = torch.bmm(inputs[at].transpose(1, 2), gradient).transpose(1, 2)
+                if bias is not None:
+                    found[bias] = gradient.sum(1)
+                if at > 0:
+                    gradient = torch.bmm(gradient, self.parameters[weight])
+        return [found[each] for each in range(len(self.parameters))]
 
     def chain(self, logits: Tensor, gradient: Tensor) -> list[Tensor]:
         """The chain rule: from a gradient at logits that this stack made, [R, B, D] both, to one at its parameters."""

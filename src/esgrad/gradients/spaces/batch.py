@@ -13,19 +13,19 @@ TAKES_LOGITS = True
 
 
 class AtBatch:
-    """The logits of one batch as one position, [R, 1, B·D], and the graph behind them."""
+    """The logits of one batch as one position, [R, 1, B·D], and the chain rule behind them."""
 
     def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> None:
         from esgrad.gradients.fitness import PerBatch
 
-        self.stack, self.targets = stack, targets
-        self.logits = stack(images)  # [R, B, D]
-        self.point = self.logits.detach().flatten(1)[:, None]
+        self.targets = targets
+        logits, self.pull = stack.vjp(images)  # [R, B, D]
+        self.shape, self.point = logits.shape, logits.detach().flatten(1)[:, None]
         self.fitness = PerBatch(blackbox, targets)
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule from a gradient [R, 1, B·D]; it is one of the batch's mean already."""
-        return self.stack.chain(self.logits, gradient.view_as(self.logits))
+        return self.pull(gradient.view(self.shape))
 
 
 def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtBatch:

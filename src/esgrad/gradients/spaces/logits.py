@@ -13,19 +13,19 @@ TAKES_LOGITS = True
 
 
 class AtLogits:
-    """The logits of one batch, [R, B, D], and the graph behind them."""
+    """The logits of one batch, [R, B, D], and the chain rule behind them."""
 
     def __init__(self, stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> None:
         from esgrad.gradients.fitness import PerExample
 
-        self.stack, self.targets = stack, targets
-        self.logits = stack(images)
-        self.point = self.logits.detach()  # [R, B, D]; what a black box sees has no gradient
+        self.targets = targets
+        logits, self.pull = stack.vjp(images)
+        self.point = logits.detach()  # [R, B, D]; what a black box sees has no gradient
         self.fitness = PerExample(blackbox, targets)
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """The chain rule: from gradients at the logits, [R, B, D] per example, to those of the batch's mean."""
-        return self.stack.chain(self.logits, gradient / gradient.shape[1])
+        return self.pull(gradient / gradient.shape[1])
 
 
 def place(stack: Stack, images: Tensor, targets: Tensor, blackbox: BlackBox) -> AtLogits:

@@ -27,19 +27,36 @@ def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @njit
 def moments(
-    parameter: np.ndarray,
-    gradient: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    root: np.ndarray,
+    parameters: tuple[np.ndarray, ...],
+    gradients: tuple[np.ndarray, ...],
+    means: tuple[np.ndarray, ...],
+    squares: tuple[np.ndarray, ...],
+    roots: tuple[np.ndarray, ...],
     decay: np.float32,
     keep: np.float32,
     near: np.float32,
     far: np.float32,
     correction: np.float32,
 ) -> None:
-    """Both moments of arrays [n], and the corrected second one in `root`; `near` is 1 − β₁, `far` 1 − β₂, `keep` β₂."""
-    _moments(parameter, gradient, mean, square, root, decay, keep, near, far, correction)
+    """Both moments of some arrays, the corrected second ones in `roots`; `near` is 1 − β₁, `far` 1 − β₂, `keep` β₂."""
+    for j in range(len(parameters)):
+        arrays = parameters[j], gradients[j], means[j], squares[j], roots[j]
+        p, g, m, v, root = arrays[0].ravel(), arrays[1].ravel(), arrays[2].ravel(), arrays[3].ravel(), arrays[4].ravel()
+        _moments(p, g, m, v, root, decay, keep, near, far, correction)
+
+
+@njit
+def move(
+    parameters: tuple[np.ndarray, ...],
+    means: tuple[np.ndarray, ...],
+    roots: tuple[np.ndarray, ...],
+    eta: np.ndarray,
+    epsilon: np.float32,
+) -> None:
+    """The step of some arrays [R, n] with a rate η [R] over the first correction."""
+    for j in range(len(parameters)):
+        for r in range(len(eta)):
+            _move(parameters[j][r], means[j][r], roots[j][r], eta[r], epsilon)
 
 
 @numba.njit(nogil=True, error_model="numpy")  # a check of each division would keep the loop scalar
@@ -58,15 +75,8 @@ def _moments(
     for i in range(parameter.size):
         g = float32(gradient[i] - float32(decay * parameter[i]))
         mean[i] = fused(near, float32(g - mean[i]), mean[i])  # type: ignore[call-arg]
-        square[i] = fused(float32(far * g), g, float32(square[i] * keep))  # type: ignore[call-arg]
+        square[i] = fused(float32(far * g), g, float32(square[i] * keep))
         root[i] = square[i] / correction
-
-
-@njit
-def move(parameter: np.ndarray, mean: np.ndarray, root: np.ndarray, eta: np.ndarray, epsilon: np.float32) -> None:
-    """The step of arrays [R, n] with a rate η [R] over the first correction."""
-    for r in range(len(parameter)):
-        _move(parameter[r], mean[r], root[r], eta[r], epsilon)
 
 
 @numba.njit(nogil=True, error_model="numpy")

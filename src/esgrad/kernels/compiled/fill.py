@@ -74,6 +74,18 @@ def fill_blocks(
                 normal(words, logarithms, out[s, n, 4 * first : 4 * (first + count)], 4 * count)
 
 
+@njit
+def sort_keys(keys: np.ndarray, seed: int, role: int, step: int) -> None:
+    """Fill int64 [length] with the first two words of each element's block, as one number."""
+    places, words, _, _ = room(TILE)
+    places[2] = np.arange(TILE)
+    for first in range(0, keys.size, TILE):
+        count = min(TILE, keys.size - first)
+        philox_at(Stream(seed, role, step), 0, 0, first, places, words, count)
+        for i in range(count):
+            keys[first + i] = np.int64((np.uint64(words[4 * i]) << np.uint64(32)) | np.uint64(words[4 * i + 1]))
+
+
 @numba.njit(nogil=True)
 def _pack(normals: np.ndarray, rows: int, width: int, dimension: int, out: np.ndarray, at: int) -> int:
     """Copy the first `dimension` numbers of each row. Returns the next free place."""
