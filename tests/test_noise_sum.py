@@ -12,7 +12,7 @@ from esgrad.kernels.stepped import by_torch, stepped
 from esgrad.kernels.streams import Role
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     samples=some.integers(1, 70),
     dimension=some.one_of(some.integers(1, 40), some.integers(1000, 2100)),
@@ -60,7 +60,7 @@ def test_threads_and_chunks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> No
 def test_other_types_are_summed_as_they_are() -> None:
     weights = torch.ones(1, 1, 4, dtype=torch.float64)
     assert noise_sum(weights, [0], Role.NOISE, 0, 6).dtype == torch.float64
-    with pytest.raises(ValueError, match=r"takes float32 on a cpu, not torch\.float64"):
+    with pytest.raises(ValueError, match=r"takes float32, not torch\.float64"):
         noise_sum(weights, [0], Role.NOISE, 0, 6, body="numba")
 
 
@@ -74,7 +74,7 @@ def test_blocks_are_pieces_of_the_normals(body: str) -> None:
     assert streams.blocks([4], Role.NOISE, 7, 3, 40, nothing, body=body).shape == (1, 37, 0)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(some.integers(1, 3), some.integers(1, 3), some.integers(1, 4), some.integers(1, 2), some.integers(1, 50))
 def test_steps_are_the_oracle_s_to_the_bit(seeds: int, group: int, count: int, signs: int, size: int) -> None:
     generator = torch.Generator().manual_seed(size)

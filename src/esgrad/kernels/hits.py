@@ -6,12 +6,13 @@ All that weights of 0/1 fitness with a law of counts ask for. Lanes are those of
 samples can be added in parts. The oracle is plain torch; the compiled twin gives the same bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, float32
 
 from esgrad.kernels import compiled, streams, weighted_sum
+from esgrad.kernels.compiled import gpu
 
 WAYS = ("auto", "dense", "early", "torch")
 CHUNK = 2**20  # numbers of noise that the oracle holds at a time
@@ -48,7 +49,7 @@ def add(
         seeds, role, step, offset: the stream (`streams.normals`).
         pairs: whether samples 2i and 2i + 1 are a normal and its mirror image; start and stop are then even.
         active: bool [M]; the others are left alone. Without it all are.
-        way: "dense" or "early" (`esgrad.kernels.compiled.hits`), the better of them, or "torch": the same bits.
+        way: "dense" or "early" (`esgrad.kernels.compiled.hits`), "torch", or the best there is: the same bits.
 
     Raises:
         ValueError: for an unknown way, for a compiled one where there is none, and for totals seen early.
@@ -69,7 +70,21 @@ def add(
 
         logits, targets, sigma, active = (each.contiguous() for each in (logits, targets, sigma, active))
         return body.add(sums, counts, totals, logits, targets, sigma, active, *place, offset, pairs, way)
-    return add_torch(sums, counts, totals, logits, targets, sigma, active, *place, offset, pairs)
+    rest = logits, targets, sigma, active, *place, offset, pairs
+    plain: Callable[..., int] = add_torch
+    if way == "auto" and single and logits.device.type == "cuda" and gpu.AVAILABLE:
+        from esgrad.kernels.compiled.gpu import hits as on_gpu
+
+        if logits.shape[-1] <= on_gpu.MOST and bool(torch.isfinite(logits).all()):
+            plain = on_gpu.add
+    if sums.shape[3] > 1:
+        return plain(sums, counts, totals, *rest)
+    laned, of_all = _laned(sums), None if totals is None else _laned(totals)
+    drawn = plain(laned, counts, of_all, *rest)
+    sums[...] = weighted_sum.fold(laned)[..., None, :]
+    if totals is not None and of_all is not None:
+        totals[...] = weighted_sum.fold(of_all)[..., None, :]
+    return drawn
 
 
 def add_torch(
@@ -88,15 +103,7 @@ def add_torch(
     offset: int,
     pairs: bool,
 ) -> int:
-    """The same in plain torch, on any device: the oracle."""
-    if sums.shape[3] == 1:
-        laned, of_all = _laned(sums), None if totals is None else _laned(totals)
-        place = seeds, role, step, start, stop, offset, pairs
-        drawn = add_torch(laned, counts, of_all, logits, targets, sigma, active, *place)
-        sums[...] = weighted_sum.fold(laned)[..., None, :]
-        if totals is not None and of_all is not None:
-            totals[...] = weighted_sum.fold(of_all)[..., None, :]
-        return drawn
+    """The same in plain torch, for lanes, on any device: the oracle."""
     seeded, group, positions, dimension = logits.shape
     lanes, size = weighted_sum.LANES, len(seeds) * group * positions * dimension
     chunk, drawn = max(1, CHUNK // (lanes * size)) * lanes, 0

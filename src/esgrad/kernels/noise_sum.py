@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, float32
 
-from esgrad.kernels import compiled, parallel, streams, weighted_sum
+from esgrad.kernels import parallel, streams, weighted_sum
 
 CHUNK = 2**20  # numbers of noise that the oracle holds at a time
 PART = 2**12  # coordinates that one thread sums at a time
@@ -29,16 +29,20 @@ def noise_sum(
 
     With `square` they are Σ_n w_n (z_n² − 1).
 
-    `body` is "numba" (float32 on a CPU), "torch" or "auto", the faster there is: all give the same bits.
+    `body` is "numba" (float32 on a CPU), "triton" (float32 on a GPU), "torch" or "auto", the fastest there is: all
+    give the same bits.
     """
     streams.check_stream(seeds, step, position)
-    fits = weights.device.type == "cpu" and weights.dtype == float32
-    if body == "numba" and not fits:
-        raise ValueError(
-            f"body 'numba' takes float32 on a cpu, not {weights.dtype} on {weights.device}; 'auto' would do."
-        )
-    if body == "torch" or not fits or not (compiled.AVAILABLE or body == "numba"):
+    single = weights.dtype == float32
+    chosen = streams.body_for(weights.device, body) if single or body != "auto" else "torch"
+    if chosen != "torch" and not single:
+        raise ValueError(f"body '{body}' takes float32, not {weights.dtype}; 'auto' would do.")
+    if chosen == "torch":
         return _by_torch(weights, seeds, role, step, dimension, position, square)
+    if chosen == "triton":
+        from esgrad.kernels.compiled.gpu.noise_sum import noise_sum as on_gpu
+
+        return on_gpu(weights, list(seeds), role, step, dimension, position, square)
     from esgrad.kernels.compiled.noise_sum import add
 
     out = weights.new_empty(*weights.shape[:2], dimension)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from esgrad.kernels import compiled
+from esgrad.kernels.compiled import gpu
 from esgrad.kernels.philox import philox, standard_normal
 
 WORD = 2**32
@@ -48,28 +49,41 @@ def normals(
 ) -> Tensor:
     """Standard normals, float32 [S, stop − start, M, D], of the samples start, …, stop − 1.
 
-    The first of the M positions is number `offset` of the step. `body` is "numba" (CPU only), "torch" (any device) or
-    "auto", the fastest there is; all give the same bits. Raises ValueError for a seed, step, position or sample beyond
-    32 bits, an empty position or dimension, and an unknown body.
+    The first of the M positions is number `offset` of the step. `body` is "numba" (CPU only), "triton" (GPU only),
+    "torch" (any device) or "auto", the fastest there is; all give the same bits. Raises ValueError for a seed, step,
+    position or sample beyond 32 bits, an empty position or dimension, and an unknown body.
     """
     device = torch.device(device)
     check_stream(seeds, step, offset, positions)
     _check("start", start, WORD)
     _check("stop", stop, WORD + 1, least=start)
     _check("dimension", dimension, 4 * WORD + 1, least=1)
-    if body not in ("auto", "numba", "torch"):
-        raise ValueError(f"unknown body '{body}'. Known: auto, numba, torch.")
-    if body == "numba" and device.type != "cpu":
-        raise ValueError(f"body 'numba' runs on a cpu, not on '{device}'; use 'auto' or 'torch'.")
     out = torch.empty(len(seeds), stop - start, positions, dimension, dtype=torch.float32, device=device)
-    if device.type == "cpu" and body != "torch" and (compiled.AVAILABLE or body == "numba"):
+    chosen = body_for(device, body)
+    if chosen == "numba":
         from esgrad.kernels.compiled.fill import fill
 
         keys = torch.tensor(seeds, dtype=torch.int64, device="cpu").numpy()
         fill(out.numpy(), keys, int(role), int(step), int(start), int(offset))
+    elif chosen == "triton":
+        from esgrad.kernels.compiled.gpu.fill import fill as fill_on_gpu
+
+        fill_on_gpu(out, list(seeds), role, step, start, offset)
     else:
         _fill_by_torch(out, seeds, role, step, start, offset)
     return out
+
+
+def body_for(device: torch.device, body: str = "auto") -> str:
+    """The body of a kernel on a device, "numba", "triton" or "torch"; ValueError for one that does not run there."""
+    bodies = {"numba": ("cpu", compiled.AVAILABLE), "triton": ("cuda", gpu.AVAILABLE)}
+    if body not in ("auto", "torch", *bodies):
+        raise ValueError(f"unknown body '{body}'. Known: auto, numba, torch, triton.")
+    if body in bodies and device.type != bodies[body][0]:
+        raise ValueError(f"body '{body}' runs on a {bodies[body][0]}, not on '{device}'; use 'auto' or 'torch'.")
+    if body != "auto":
+        return body
+    return next((name for name, (kind, there) in bodies.items() if there and kind == device.type), "torch")
 
 
 def blocks(
@@ -93,11 +107,17 @@ def blocks(
     _check("start", start, WORD)
     _check("stop", stop, WORD + 1, least=start)
     out = torch.empty(len(seeds), stop - start, 4 * len(numbers), dtype=torch.float32, device=device)
-    if device.type == "cpu" and body != "torch" and (compiled.AVAILABLE or body == "numba"):
+    chosen = body_for(device, body)
+    if chosen == "numba":
         from esgrad.kernels.compiled.fill import fill_blocks
 
         keys = torch.tensor(seeds, dtype=torch.int64, device="cpu").numpy()
         fill_blocks(out.numpy(), keys, int(role), int(step), int(start), int(position), numbers.numpy())
+        return out
+    if chosen == "triton":
+        from esgrad.kernels.compiled.gpu.fill import fill_blocks as fill_on_gpu
+
+        fill_on_gpu(out, list(seeds), role, step, start, position, numbers.to(device))
         return out
     key = torch.tensor([[seed, role] for seed in seeds], device=device).reshape(-1, 1, 1, 1, 2)
     chunk = max(1, CHUNK // max(1, len(seeds) * len(numbers)))

@@ -1,6 +1,7 @@
 """Compiled twins of kernels in plain torch, each held by a test to its oracle's bits: no record depends on them.
 
-They need numba, which a kernel does without where it is not installed: the oracle gives the same bits, more slowly.
+Those of a CPU are here, those of a GPU in the folder `gpu`. They need numba, which a kernel does without where it is
+not installed: the oracle gives the same bits, more slowly.
 """
 
 from collections.abc import Callable
