@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "subset": {**PARAMETERS, "subset": 0.3},
     "table": {**PARAMETERS, "table_size": 5000, "table_seed": 3},
     "own_batches": {**PARAMETERS, "own_batches": True, "break_ties": True, "rate_schedule": "cosine"},
+    "low_rank": {**PARAMETERS, "noise": "low_rank"},
     "cross_entropy": {"space": "parameters", "shaping": "leave_one_out", "blackbox": "cross_entropy"},
     **{
         name: {"exact": name, "noise": "", "credit": "", "shaping": "", "blackbox": menu.load("exact", name).BLACKBOX}

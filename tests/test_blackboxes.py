@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 import torch
-from torch import nn
 
 from esgrad import menu
 from esgrad.gradients.fitness import Points
@@ -115,7 +114,8 @@ def test_a_space_judges_each_perturbed_point(space: str, blackbox: str) -> None:
     for run, sample in product(range(2), range(10)):
         point = points[run, sample]
         if space == "parameters":
-            nn.utils.vector_to_parameters(point[0], networks[run].parameters())
+            for parameter, value in zip(networks[run].parameters(), at.stack.unflatten(point[0]), strict=True):
+                parameter.data = value
             point = networks[run](images[run]).detach()
         each = judge.fitness(point.reshape(5, 4), targets[run])
         expected = each if space == "logits" else each.mean(-1, keepdim=True)

@@ -20,6 +20,7 @@ def test_backprop_learns_digits(digits: Data) -> None:
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "backprop"])
 def test_every_method_learns_more_than_chance(name: str, digits: Data) -> None:
     known = {"parameters": ((0.01, 0.02), 200), "batch": ((1.0, 0.003), 1000), "snes": ((0.01, 1.0), 200)}
+    known["low_rank"] = ((0.01, 0.02), 500)
     group, steps = known.get(name, known.get(kind(name).space, ((1.0, 0.05), 60)))
     rows = run(kind(name), digits, groups=[group], steps=steps)
     assert all(row["validation_accuracy"] > 0.35 for row in rows[-2:])

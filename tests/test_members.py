@@ -1,5 +1,6 @@
 """Networks around a network: what they make of a batch equals so many networks, whatever is computed together."""
 
+import math
 from itertools import product
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esgrad import menu
+from esgrad.gradients import directions as sources
 from esgrad.gradients import population
 from esgrad.gradients.credits import noise as credit
 from esgrad.gradients.key import Key
@@ -187,7 +189,7 @@ def test_no_bit_of_a_population_depends_on_numba(monkeypatch: pytest.MonkeyPatch
 def test_a_population_never_holds_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest tensor of noise made for 400 samples is that for some of them."""
     largest = 0
-    blocks = population.streams.blocks
+    blocks = sources.streams.blocks
 
     def watched(*arguments: object, **words: object) -> Tensor:
         nonlocal largest
@@ -195,11 +197,45 @@ def test_a_population_never_holds_its_noise(monkeypatch: pytest.MonkeyPatch) -> 
         largest = max(largest, made.numel())
         return made
 
-    monkeypatch.setattr(population.streams, "blocks", watched)
+    monkeypatch.setattr(sources.streams, "blocks", watched)
     monkeypatch.setattr(population, "ROOM", 2**18)
     at = place("large")
     asked(at, "mirrored", 400).total(torch.ones(SEEDS * GROUP, 400, 1))
     assert 0 < largest <= 2**18 < 200 * at.point.shape[-1]
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "large", "no biases"])
+def test_low_rank_members_are_networks_at_products_of_factors(
+    name: str, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fitness, norms and sums, beside networks and sums made of the whole directions."""
+    noise, at = menu.load("noises", "low_rank"), place(name)
+    monkeypatch.setattr(noise, "RANK", rank)
+    key, shapes = Key([5, 6, 9], 2, 4), tuple(tuple(each.shape[1:]) for each in at.stack.parameters)
+    step = sources.LowRank(shapes, rank).at(key, torch.device("cpu"))
+    z = step.drawn(slice(0, SEEDS), slice(0, 19)).between(0, at.point.shape[-1])  # [S, n, d]
+    for shape, each in zip(shapes, at.stack.unflatten(z), strict=True):
+        if len(shape) > 1:
+            assert torch.linalg.matrix_rank(each.flatten(3)[0, 0]) == min(rank, shape[0], math.prod(shape[1:]))
+    assert z.var().item() == pytest.approx(1, abs=0.15)
+    found = asked(at, "low_rank", 38)
+    both = torch.stack([z, -z], 2).flatten(1, 2)  # [S, N, d]
+    sigma = torch.linspace(0.01, 0.2, SEEDS * GROUP).sqrt().view(SEEDS, GROUP)
+    members = AnyNetworks(at.stack, at.images, SEEDS)
+    logits = members.logits(Given(z), torch.stack([sigma, -sigma], -1), slice(0, SEEDS), slice(0, 19))
+    targets = at.targets.view(SEEDS, GROUP, 1, 1, -1)
+    expected = at.blackbox.fitness(logits, targets).mean(-1).flatten(2).flatten(0, 1)
+    torch.testing.assert_close(found.fitness[..., 0], expected, rtol=1e-4, atol=1e-4)
+    norms = both.square().sum(-1).repeat_interleave(GROUP, 0)
+    torch.testing.assert_close(found.norms()[..., 0], norms, rtol=1e-4, atol=0)
+    weights = torch.randn(SEEDS * GROUP, 38, 1, generator=torch.Generator().manual_seed(0))
+    summed = weights[..., 0].view(SEEDS, GROUP, 38) @ both / sigma[..., None]
+    torch.testing.assert_close(found.total(weights)[:, 0], summed.flatten(0, 1), rtol=1e-4, atol=5e-4)
+    monkeypatch.setattr(population, "ROOM", 1)
+    one_by_one = asked(at, "low_rank", 38)
+    assert torch.equal(one_by_one.fitness, found.fitness)
+    assert torch.equal(one_by_one.total(weights), found.total(weights))
 
 
 def test_threads_work_on_parts_in_any_order_and_give_them_in_theirs() -> None:

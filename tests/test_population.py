@@ -10,10 +10,11 @@ from torch import Tensor
 
 from esgrad import menu
 from esgrad.gradients.credits import noise as credit
+from esgrad.gradients.directions import Full, Source
 from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.key import Key
-from esgrad.gradients.population import Population, Source
+from esgrad.gradients.population import Population
 from esgrad.gradients.spaces.parameters import Settings
 from esgrad.kernels.noise_table import Table
 from esgrad.kernels.streams import Role, normals
@@ -22,6 +23,7 @@ from esgrad.training import loop as training
 from tests.running import PARAMETERS, SAMPLES, job, kind
 
 D, SEEDS, GROUP = 30, 4, 2
+CPU = torch.device("cpu")
 R = SEEDS * GROUP
 
 
@@ -32,7 +34,7 @@ class Objective:
     examples = 1
 
     def __init__(self, function: Callable[[Tensor], Tensor], centre: Tensor, source: Source | None = None) -> None:
-        self.function, self.centre, self.source = function, centre, source or Source(D)
+        self.function, self.centre, self.source = function, centre, source or Full(D)
 
     def population(self, noise: object, num_samples: int, variance: Tensor, key: Key) -> Population:
         groups = len(key.seeds) if variance.dim() == 1 else len(self.centre)
@@ -172,19 +174,19 @@ def test_ties_that_are_broken_drift_where_nothing_was_said() -> None:
 
 @EACH_SIGMA
 def test_a_subset_is_perturbed_alone_and_anew_in_each_step(sigma: float) -> None:
-    source = Source(D, subset=0.3)
+    source = Full(D, subset=0.3)
     found, _ = estimates(lambda x: x @ SLOPE, CENTRE, sigma, source=source, copies=1000, num_samples=4)
     assert (found != 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
     assert (found != 0).any(0).all()
     agrees(found, 0.3 * SLOPE)
-    masks = source.mask(Key([1, 2], 2, 5), torch.device("cpu")), source.mask(Key([1], 2, 6), torch.device("cpu"))
+    masks = source.at(Key([1, 2], 2, 5), CPU).mask, source.at(Key([1], 2, 6), CPU).mask
     assert not torch.equal(masks[0][0], masks[0][1])
     assert not torch.equal(masks[0][0], masks[1][0])
 
 
 @EACH_SIGMA
 def test_noise_from_a_table_estimates_the_same_gradient(sigma: float) -> None:
-    source = Source(D, Table(200_000, 7))
+    source = Full(D, Table(200_000, 7))
     found, learnt = estimates(lambda x: x @ SLOPE, CENTRE, sigma, source=source, copies=1000, learns=True)
     agrees(found, SLOPE)
     agrees(learnt, torch.zeros(D))
@@ -201,7 +203,7 @@ def test_a_table_s_noise_is_slices_of_it() -> None:
     assert torch.equal(table.offsets([2], 2, 3, 100, 200, D)[0], offsets[1, 100:200])
     assert not torch.equal(table.offsets([1], 2, 4, 0, 500, D)[0], offsets[0])
     weights = torch.randn(2, 3, 500, generator=torch.Generator().manual_seed(0))
-    found = Source(D, table).sum(weights, Key([1, 2], 2, 3), square=False)
+    found = Full(D, table).at(Key([1, 2], 2, 3), CPU).sum(weights, square=False)
     slices = torch.stack([torch.stack([numbers[o : o + D] for o in each]) for each in offsets.tolist()])
     torch.testing.assert_close(found, weights @ slices, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="table_size = 20 is less than the 30 parameters"):

@@ -253,6 +253,7 @@ LAWS: dict[str, list[Law]] = {
             "UNCORRELATED",
             "PAIRS",
             "PLAIN",
+            "RANK",
             "FAMILY",
             "CLASSES",
             "EXACT",

@@ -11,8 +11,8 @@ The shape of each product is that of one member, so that its bits do not depend 
 
 from dataclasses import dataclass
 from itertools import accumulate
-from math import prod
-from typing import Any, Protocol
+from math import prod, sqrt
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,7 +22,19 @@ from esgrad.kernels.stepped import stepped
 from esgrad.tasks.layers import Product, layers
 from esgrad.tasks.stack import Stack
 
+TOGETHER = 16  # members whose products with a vector are made as one with a matrix
 LARGE = 2**14  # weights of a first layer of which leaving out some pays
+
+
+@runtime_checkable
+class Factored(Protocol):
+    """Directions that know the factors A·B/√r of each matrix."""
+
+    def factors(self, number: int) -> tuple[Tensor, Tensor]:
+        """A [s, n, out, r] and B [s, n, r, in] of one of the parameters."""
+
+    def parameter(self, number: int) -> Tensor:
+        """The directions of one of the parameters, [s, n, ...]."""
 
 
 class Directions(Protocol):
@@ -73,12 +85,14 @@ class Members:
 
     @property
     def numbers(self) -> int:
-        """Roughly how many numbers a member of every run of a seed takes, with both signs."""
+        """Roughly how many numbers a member of every run of a seed makes of its input, with both signs."""
         widest = max(prod(each.shape[2:3]) for each in self.centre) * prod(self.shape)
-        return self.ends[-1] + 2 * self.centre[0].shape[1] * widest
+        return 2 * self.centre[0].shape[1] * widest
 
     def noise(self, parameter: int, directions: Directions) -> Tensor:
         """The directions of one of the parameters, [s, n, ...]."""
+        if isinstance(directions, Factored):
+            return directions.parameter(parameter)
         shape = self.centre[parameter].shape[2:]
         flat = directions.between(self.ends[parameter], self.ends[parameter + 1])
         return flat.unflatten(2, shape[::-1]).transpose(2, 3) if len(shape) == 2 else flat.unflatten(2, shape)
@@ -170,6 +184,8 @@ class Chains(Members):
 
     def _first_moves(self, directions: Directions, seeds: slice) -> Tensor:
         """E x of the first layer with parameters, [s, n, out, P]."""
+        if isinstance(directions, Factored):
+            return self._factored_moves(directions, seeds)
         if self.seen is None:
             noise = self.noise(self.first.weight, directions).flatten(3)  # [s, n, out, in]
             pairs = list(zip(noise, self.columns[seeds], strict=True))
@@ -180,6 +196,18 @@ class Chains(Members):
                 for number, (columns, blocks) in enumerate(self.seen[seeds])
             ]
         return torch.stack([torch.bmm(each, columns.expand(len(each), -1, -1)) for each, columns in pairs])
+
+    def _factored_moves(self, directions: Factored, seeds: slice) -> Tensor:
+        """A (B x)/√r, the products with B by TOGETHER members, as one by one they would only wait for x."""
+        a, b = directions.factors(self.first.weight)
+        seeded, members, rank, inputs = b.shape
+        padded = b.new_zeros(seeded, -(-members // TOGETHER) * TOGETHER, rank, inputs)
+        padded[:, :members] = b
+        groups = padded.view(seeded, -1, TOGETHER * rank, inputs)
+        pairs = zip(groups, self.columns[seeds], strict=True)
+        found = torch.stack([torch.bmm(each, x.expand(len(each), -1, -1)) for each, x in pairs])
+        inner = found.view(seeded, -1, rank, self.columns.shape[-1])[:, :members]
+        return (a @ inner) / sqrt(rank) if rank > 1 else a * inner
 
 
 def around(stack: Stack, images: Tensor, seeds: int, own_batches: bool = False) -> Members:

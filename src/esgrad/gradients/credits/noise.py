@@ -200,8 +200,8 @@ class Tally(_Drawn):
 
 
 def ask(noise: Noise, num_samples: int, fitness: Any, point: Tensor, variance: Tensor, key: Key) -> "Asked":
-    """Ask about N samples; where the fitness can ask about plain noise in a way of its own, that way."""
-    if noise.PLAIN and hasattr(fitness, "population"):
+    """Ask about N samples; where the fitness has a way of its own for plain noise and that of low rank, that way."""
+    if (noise.PLAIN or noise.RANK) and hasattr(fitness, "population"):
         return fitness.population(noise, num_samples, variance, key)
     return Asked(noise, num_samples, fitness, point, variance, key)
 

@@ -19,6 +19,7 @@ UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
 PLAIN = False
+RANK = None
 FAMILY = "gumbel"
 CLASSES = gumbel
 EXACT = Arms(softmax, log_softmax)

@@ -13,6 +13,7 @@ UNCORRELATED = True
 SUMS_TO_ZERO = False
 PAIRS = False
 PLAIN = True
+RANK = None
 FAMILY = "gaussian"
 CLASSES = gaussian
 EXACT = Arms(smoothed, log_smoothed)

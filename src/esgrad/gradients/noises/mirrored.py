@@ -16,6 +16,7 @@ UNCORRELATED = False
 SUMS_TO_ZERO = True
 PAIRS = True
 PLAIN = True
+RANK = None
 FAMILY = "gaussian"
 CLASSES = None
 

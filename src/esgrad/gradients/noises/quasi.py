@@ -18,6 +18,7 @@ UNCORRELATED = False
 SUMS_TO_ZERO = False
 PAIRS = False
 PLAIN = False
+RANK = None
 FAMILY = "gaussian"
 CLASSES = None
 MOST_COORDINATES = 21_201  # of Joe and Kuo's direction numbers

@@ -12,6 +12,7 @@ from esgrad.tasks.blackboxes import BlackBox
 from esgrad.types import Stack, Tensor
 
 if TYPE_CHECKING:
+    from esgrad.gradients.directions import Source
     from esgrad.gradients.population import Judge
     from esgrad.tasks.members import Directions
 
@@ -75,19 +76,22 @@ class AtParameters:
         return judge(Given(points.directions[:, :, 0]), steps, slice(0, seeds), slice(0, members)).flatten(0, 1)
 
     def population(self, noise: Noise, num_samples: int, variance: Tensor, key: Key) -> Asked:
-        """The same for N samples of a plain noise, which are never all in memory."""
-        from esgrad.gradients.population import Population, Source
+        """The same for N samples of a noise that is plain or of low rank, which are never all in memory."""
+        from esgrad.gradients.directions import Full, LowRank
+        from esgrad.gradients.population import Population
         from esgrad.kernels.noise_table import Table
 
-        table = Table(*self.settings.table) if self.settings.table else None
-        source = Source(self.point.shape[-1], table, self.settings.subset)
-        groups = (
-            len(key.seeds) if variance.dim() == 1 else len(self.point)
-        )  # runs with a σ for each coordinate share none
-        return Population(noise, num_samples, *self._judge(groups), self.point, variance, key, source)
+        if noise.RANK is None:
+            table = Table(*self.settings.table) if self.settings.table else None
+            source: Source = Full(self.point.shape[-1], table, self.settings.subset)
+        else:
+            source = LowRank(tuple(tuple(each.shape[1:]) for each in self.stack.parameters), noise.RANK)
+        groups = len(key.seeds) if variance.dim() == 1 else len(self.point)  # a σ for each coordinate is not shared
+        judge, size = self._judge(groups)
+        return Population(noise, num_samples, judge, size + source.numbers, self.point, variance, key, source)
 
     def _judge(self, seeds: int) -> tuple["Judge", int]:
-        """What judges the networks around those of so many seeds, and how many numbers one of each takes."""
+        """What judges the networks around those of so many seeds, and how many numbers one of each makes."""
         from esgrad.tasks.members import around
 
         members = around(self.stack, self.images, seeds, self.settings.own_batches)
