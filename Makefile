@@ -13,7 +13,7 @@ CONFIG_NAME = $$(sed -n 's/^name: *\([A-Za-z0-9_-]*\).*/\1/p' "$(CONFIG_FILE)")
 WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
 .PHONY: help setup run smoke report reference_figures test pytest lint lint-style lint-types lint-workflow format \
-	config-docs reference pages docs compatibility rivals cards bench coverage lock config-exists
+	config-docs reference pages docs compatibility rivals cards bench gpu-check coverage lock config-exists
 
 help: ## list the commands (this list)
 	@echo "make COMMAND, where COMMAND is one of"
@@ -76,13 +76,19 @@ compatibility: ## install from nothing: light with the oldest and newest torch, 
 rivals: ## install the libraries that we are compared with in .venv-rivals, an environment of their own
 	@test -d .venv-rivals || $(if $(PYTHON),$(PYTHON),python3) -m venv .venv-rivals
 	@.venv-rivals/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable ".[fast]" pandas
+	@.venv-rivals/bin/python -m pip install --quiet --group rivals --editable ".[suite]"
 
 cards: rivals ## the cards of other libraries' estimators: results/benchmarks/
 	@.venv-rivals/bin/python benchmarks/cards.py results/benchmarks/cards.csv
 
-bench: rivals ## speeds beside other libraries and plain torch, on one core (BENCH="noise logits"): results/benchmarks/
+bench: rivals ## speeds beside other libraries and plain torch (BENCH="noise logits parameters training"): results/benchmarks/
 	@OMP_NUM_THREADS=1 .venv-rivals/bin/python benchmarks/bench.py results/benchmarks $(BENCH)
+	@.venv-rivals/bin/python benchmarks/picture.py results/benchmarks
+
+gpu-check: setup ## on a machine with a card, in 8 minutes: its tests, kernels and training beside their limits: results/benchmarks/
+	@$(BIN)/python -m pytest -q tests/test_gpu.py
+	@$(BIN)/python benchmarks/bench.py results/benchmarks gpu --rounds 5
+	@$(BIN)/python benchmarks/picture.py results/benchmarks
 
 coverage: setup ## measure how often each interval holds the truth, on planted data, in 4 minutes: results/reference/
 	@$(BIN)/python -m esgrad.report.coverage results/reference

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 BENCHES = ["noise", "logits", "parameters", "training"]
+ON_A_CARD = "gpu"
 PACKAGES = ["torch", "numba", "numpy", "jax", "optax", "evosax", "evotorch", "torchopt"]
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("bench", nargs="*", default=BENCHES)
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
-    if unknown := sorted(set(given.bench) - set(BENCHES)):
+    if unknown := sorted(set(given.bench) - {*BENCHES, ON_A_CARD}):
         sys.exit(f"unknown bench '{unknown[0]}'. Known: {', '.join(BENCHES)}.")
     here = "; ".join(f"{key} {value}" for key, value in machine().items())
     given.out.mkdir(parents=True, exist_ok=True)

@@ -135,6 +135,7 @@ def rows(num_rounds: int) -> Iterator[dict]:
         own = {
             MIRRORED: partial(ours, *at, "mirrored", "centered_ranks"),
             "esgrad: independent, z_score": partial(ours, *at, "independent", "z_score"),
+            "esgrad: low_rank, centered_ranks": partial(ours, *at, "low_rank", "centered_ranks"),
         }
         for threads in sorted({1, cores}):
             contestants = {name: on(threads, work) for name, work in plain.items()}

@@ -1,8 +1,8 @@
-"""A step of training: a stack of runs by esgrad, beside runs stacked by hand in plain torch, and beside one after another.
+"""A step of training: a stack of runs by esgrad, beside runs stacked by hand and beside one after another, in torch.
 
-One thread. By hand means: `baddbmm` over the runs, noise for all samples at once that the rates of a seed share, Adam in
-place, no checks, no records, no evaluation. One after another is what a good user writes for one run with torch.nn and
-torch.optim. All are timed at steps in the middle of a run.
+One thread. By hand means: `baddbmm` over the runs, noise for all samples at once that the rates of a seed share, Adam
+in place, no checks, no records, no evaluation. One after another is what a good user writes for one run with torch.nn
+and torch.optim. All are timed at steps in the middle of a run.
 """
 
 import os

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from esgrad import blackbox, es_gradient, exact_gradient, menu
-from esgrad.kernels import argmax, streams, weighted_sum
+from esgrad.gradients.estimator import Estimator
+from esgrad.gradients.key import Key
+from esgrad.kernels import argmax, hits, noise_sum, streams, weighted_sum
 from esgrad.suite import config
+from esgrad.tasks.stack import Stack, initialised
 from esgrad.training import loop as training
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,58 @@ def test_a_smoke_cell_on_the_gpu_equals_the_cpus_within_tolerance(digits, path):
 def test_normals_on_the_gpu_are_those_of_the_cpu_to_the_bit():
     arguments = ([0, 7], streams.Role.NOISE, 3, 5, 40, 9, 11)
     assert torch.equal(streams.normals(*arguments, device="cuda").cpu(), streams.normals(*arguments))
+
+
+@on_gpu
+@pytest.mark.parametrize("dimension", [1, 10, 4097])
+def test_triton_s_kernels_have_the_bits_of_plain_torch(dimension):
+    """The fill, some of its blocks, and sums of noise, at sizes for which an interpreter is too slow."""
+    place = [0, 2**32 - 1], streams.Role.NOISE, 2**32 - 1, 5, 305
+    found, expected = (streams.normals(*place, 3, dimension, "cuda", body=body) for body in ("triton", "torch"))
+    assert torch.equal(found, expected)
+    numbers = torch.arange(-(-dimension // 4)).flip(0)
+    found, expected = (streams.blocks(*place, numbers, "cuda", position=7, body=body) for body in ("triton", "torch"))
+    assert torch.equal(found, expected)
+    weights = torch.randn(2, 3, 300, generator=torch.Generator().manual_seed(0)).cuda()
+    for square in (False, True):
+        asked = weights, [3, 9], streams.Role.NOISE, 4, dimension
+        found, expected = (noise_sum.noise_sum(*asked, square=square, body=body) for body in ("triton", "torch"))
+        assert torch.equal(found, expected)
+
+
+@on_gpu
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_hits_on_the_gpu_are_those_of_plain_torch_to_the_bit(classes, pairs):
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(2, 2, 8, classes, generator=generator).cuda()
+    targets, sigma = logits.argmax(-1), torch.rand(2, 2, 8, generator=generator).cuda() + 0.3
+    found = []
+    for way in ("auto", "torch"):
+        sums, whole = (torch.zeros(2, runs, 8, 16, classes, device="cuda") for runs in (2, 1))
+        counts = torch.zeros(2, 2, 8, dtype=torch.float64, device="cuda")
+        for start, stop in ((0, 30), (30, 400)):
+            hits.add(sums, counts, whole, logits, targets, sigma, [1, 2], 2, 3, start, stop, pairs=pairs, way=way)
+        found.append((sums, counts, whole))
+    assert 0 < found[0][1].mean() < 400
+    assert all(map(torch.equal, *found))
+
+
+@on_gpu
+@pytest.mark.parametrize("noise", ["independent", "mirrored", "low_rank"])
+def test_a_population_on_the_gpu_is_that_of_the_cpu(noise):
+    """To rounding: the products are a GPU's own."""
+    found = []
+    for device in ("cpu", "cuda"):
+        networks = [initialised(lambda: menu.load("models", "mlp").build((1, 28, 28), 10, 32), seed) for seed in (0, 1)]
+        images = torch.rand(2, 16, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device)
+        targets = torch.arange(16, device=device).expand(2, -1) % 10
+        box = menu.load("blackboxes", "cross_entropy")
+        at = menu.load("spaces", "parameters").place(Stack(networks, device), images, targets, box)
+        estimator = Estimator.of(noise, "noise", "z_score", 40)
+        variance = torch.tensor([0.01, 0.04], device=device)
+        found.append(estimator.gradient(at.fitness, at.point, variance, Key([3, 4], 2, 1)).gradient.cpu())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3)
 
 
 @on_gpu
