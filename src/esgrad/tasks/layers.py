@@ -1,12 +1,15 @@
 """Layers of plain networks, for numbers that lie features first and examples last: [..., F, B] or [..., C, H, W, B].
 
-A layer with parameters is a product, of weights [out, in] with columns [in, places·B] that it makes of its input.
+A layer with parameters takes numbers, weights and biases of m members, or the numbers that all of them share.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from esgrad.kernels.convolve import convolve, largest
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 """Modules without parameters that take each number by itself, however numbers lie."""
@@ -37,50 +40,34 @@ class MaxPool:
     size: int
 
     def __call__(self, numbers: Tensor) -> Tensor:
-        height, width = (side // self.size for side in numbers.shape[-3:-1])
-        rows = numbers[..., : height * self.size, : width * self.size, :]
-        windows = rows.unflatten(-2, (width, self.size)).unflatten(-4, (height, self.size))
-        return windows.amax((-4, -2))  # [..., C, H', s, W', s, B]
+        return largest(numbers, self.size)
 
 
 @dataclass(frozen=True)
 class Product:
-    """A layer with parameters, whose places in the network's list are given."""
+    """A linear layer, whose parameters' places in the network's list are given."""
 
     weight: int
     bias: int | None
 
-    def columns(self, numbers: Tensor) -> Tensor:
-        """[..., F, B] as it is."""
-        return numbers
-
-    def shaped(self, numbers: Tensor, of: Tensor) -> Tensor:
-        """The product [..., out, places·B] as the next layer wants it; `of` is what this layer was given."""
-        return numbers
+    def __call__(self, numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[m, out, B] of numbers [m or 1, in, B], weights [m, out, in] and biases [m, out]."""
+        numbers = numbers.expand(len(weight), -1, -1)
+        return torch.bmm(weight, numbers) if bias is None else torch.baddbmm(bias[..., None], weight, numbers)
 
 
 @dataclass(frozen=True)
 class Convolution(Product):
-    """Of [..., C, H, W, B]: a product with the windows of its input."""
+    """A convolution of [m or 1, C, H, W, B]."""
 
-    size: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
 
-    def columns(self, numbers: Tensor) -> Tensor:
-        """[..., C·h·w, H'·W'·B]."""
+    def __call__(self, numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[m, out, H', W', B] for weights [m, out, C, h, w]."""
         vertical, horizontal = self.padding
         padded = nn.functional.pad(numbers, (0, 0, horizontal, horizontal, vertical, vertical))
-        windows = padded.unfold(-3, self.size[0], self.stride[0]).unfold(-3, self.size[1], self.stride[1])
-        return windows.movedim((-2, -1), (-5, -4)).flatten(-6, -4).flatten(-3)  # of [..., C, H', W', B, h, w]
-
-    def shaped(self, numbers: Tensor, of: Tensor) -> Tensor:
-        """[..., out, H', W', B]."""
-        height, width = (
-            (side + 2 * padding - size) // stride + 1
-            for side, padding, size, stride in zip(of.shape[-3:-1], self.padding, self.size, self.stride, strict=True)
-        )
-        return numbers.unflatten(-1, (height, width, -1))
+        return convolve(padded, weight, bias)[:, :, :: self.stride[0], :: self.stride[1]]
 
 
 def layers(network: nn.Module, names: list[str]) -> list[Any] | None:
@@ -102,12 +89,18 @@ def layers(network: nn.Module, names: list[str]) -> list[Any] | None:
             if isinstance(module, nn.Linear) and flat:
                 found.append(Product(*places))
             elif isinstance(module, nn.Conv2d) and not flat and _is_plain_convolution(module):
-                found.append(Convolution(*places, *map(_pair, (module.kernel_size, module.stride, module.padding))))
+                found.append(Convolution(*places, *map(_pair, (module.stride, module.padding))))
             else:
                 return None
         else:
             return None
-    return found if flat and any(isinstance(layer, Product) for layer in found) else None
+    if not flat or not any(isinstance(layer, Product) for layer in found):
+        return None
+    for at in range(len(found) - 1):  # the largest first: there are fewer numbers to be cut off then
+        this, following = found[at : at + 2]
+        if isinstance(this, Pointwise) and isinstance(this.module, nn.ReLU) and isinstance(following, MaxPool):
+            found[at : at + 2] = following, this
+    return found
 
 
 def _parts(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
