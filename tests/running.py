@@ -30,7 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "optimizer": "sgd",
         "sigma_power": 1,
     },
-    "pgpe": {**PARAMETERS, "schedule": "pgpe", "optimizer": "clip_up"},
+    "pgpe": {**PARAMETERS, "schedule": "pgpe", "optimizer": "clip_up", "sigma_power": 1},
     "subset": {**PARAMETERS, "subset": 0.3},
     "table": {**PARAMETERS, "table_size": 5000, "table_seed": 3},
     "own_batches": {**PARAMETERS, "own_batches": True, "break_ties": True, "rate_schedule": "cosine"},

@@ -1,8 +1,11 @@
 """Noise at the parameters as a whole arm: laws of a population, its settings, and learnt σ, each beside plain loops."""
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from math import log, sqrt
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -244,7 +247,7 @@ def plain_run(digits: Data, name: str, seed: int, start: float, rate: float, ste
         else:
             ranks = [sum(g < f for g in fitness) + (fitness.count(f) - 1) / 2 for f in fitness]
             weights = torch.tensor([(rank / (SAMPLES - 1) - 0.5) / SAMPLES for rank in ranks], dtype=torch.float64)
-            gradient = (weights @ z) / sigma - of.weight_decay * centre
+            gradient = (weights @ z) * sigma - of.weight_decay * centre
             velocity = 0.9 * velocity + rate * gradient / gradient.norm()
             velocity = velocity * min(1.0, 2 * rate / velocity.norm().item())
             centre = centre + velocity
@@ -364,3 +367,47 @@ def test_a_rate_that_falls_moves_the_parameters_less(digits: Data) -> None:
     assert moved["linear"][0] == moved["cosine"][0] == moved["constant"][0]
     assert moved["linear"][3] == pytest.approx(moved["constant"][3] / 4, rel=0.1)
     assert moved["cosine"][3] == pytest.approx(moved["constant"][3] * 0.1464, rel=0.1)
+
+
+UPDATES = json.loads((Path(__file__).parent / "updates.json").read_text(encoding="utf-8"))
+ARMS = {
+    "open_es sgd": ("mirrored", "centered_ranks", "sgd", None, -1, UPDATES["rate"]),
+    "open_es adam": ("mirrored", "centered_ranks", "adam", None, -1, UPDATES["rate"]),
+    "snes": ("independent", "nes_utilities", "sgd", "snes", 1, 1.0),
+    "pgpe": ("mirrored", "centered_ranks", "clip_up", "pgpe", 1, UPDATES["rate"]),
+}
+"""Noise, shaping, optimizer, rule for t, power of σ and rate that make each library's update."""
+
+
+@pytest.mark.parametrize("case", UPDATES["cases"], ids=lambda case: f"{case['library']} {case['name']}")
+def test_an_update_is_that_of_another_library(case: dict[str, Any]) -> None:
+    """From the same start, σ, noise and fitness (`benchmarks/updates.py` asked them)."""
+    noise, shaping, optimizer, schedule, power, rate = ARMS[case["name"]]
+    sigma, told = torch.tensor(case["sigma"]), torch.tensor(case["fitness"])
+    point = torch.tensor(UPDATES["centre"]).view(1, 1, -1)
+    size, samples, key = UPDATES["size"], UPDATES["samples"], Key([UPDATES["seed"]], 2, UPDATES["step"])
+
+    def judge(directions: Any, steps: Tensor, seeds: slice, members: slice) -> Tensor:
+        return told.view(1, 1, -1, steps.shape[-1])[:, :, members]
+
+    class Told:
+        facts, examples = Objective.facts, 1
+
+        def population(self, noise: Any, num_samples: int, variance: Tensor, key: Key) -> Population:
+            return Population(noise, num_samples, judge, size, point, variance, key, Full(size))
+
+    variance = sigma.square().view(1, 1, -1) if schedule else sigma[:1].square()
+    parts = (
+        menu.load(folder, name) for folder, name in (("noises", noise), ("credits", "noise"), ("shapings", shaping))
+    )
+    estimator = Estimator(*parts, samples, sigma_power=power)
+    estimate = estimator.gradient(Told(), point, variance, key, log_sigma=schedule is not None)
+    moving, centre = menu.load("optimizers", optimizer), [point[0].clone()]
+    moving.step(centre, [estimate.gradient[0]], torch.tensor([rate]), 0.0, moving.initial(centre))
+    torch.testing.assert_close(centre[0][0], torch.tensor(case["new_centre"]), rtol=1e-4, atol=1e-5)
+    assert (centre[0] - point[0]).abs().max() > 0.01
+    if schedule:
+        last = training.Last(variance, estimate.mean_fitness, estimate.log_sigma)
+        found = menu.load("schedules", schedule).variance(torch.ones(1), last, point, 0.0).sqrt()[0, 0]
+        torch.testing.assert_close(found, torch.tensor(case["new_sigma"]), rtol=1e-4, atol=1e-5)
+        assert (found - sigma).abs().max() > 0.001
