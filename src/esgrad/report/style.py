@@ -83,6 +83,9 @@ LABELS = {
     "label_search": "label search",
     "marginal": "exact, sum known",
     "openai_es": "OpenAI ES",
+    "low_rank_es": "EGGROLL, rank 1",
+    "pgpe": "PGPE",
+    "snes": "SNES",
     "zero_one": "0/1",
     "cross_entropy": "−CE",
 }
