@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from esgrad import menu
 from esgrad.gradients import directions as sources
-from esgrad.gradients import population
+from esgrad.gradients import factors, population
 from esgrad.gradients.credits import noise as credit
 from esgrad.gradients.key import Key
 from esgrad.gradients.spaces import parameters
 from esgrad.kernels import compiled, parallel
+from esgrad.tasks.chains import Chains, around
 from esgrad.tasks.layers import layers
-from esgrad.tasks.members import AnyNetworks, Chains, Given, around
+from esgrad.tasks.members import AnyNetworks, Given
 from esgrad.tasks.stack import Stack, initialised
 
 SEEDS, GROUP, COUNT, BATCH = 3, 2, 4, 6
@@ -213,7 +214,7 @@ def test_low_rank_members_are_networks_at_products_of_factors(
     noise, at = menu.load("noises", "low_rank"), place(name)
     monkeypatch.setattr(noise, "RANK", rank)
     key, shapes = Key([5, 6, 9], 2, 4), tuple(tuple(each.shape[1:]) for each in at.stack.parameters)
-    step = sources.LowRank(shapes, rank).at(key, torch.device("cpu"))
+    step = factors.LowRank(shapes, rank).at(key, torch.device("cpu"))
     z = step.drawn(slice(0, SEEDS), slice(0, 19)).between(0, at.point.shape[-1])  # [S, n, d]
     for shape, each in zip(shapes, at.stack.unflatten(z), strict=True):
         if len(shape) > 1:

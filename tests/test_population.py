@@ -319,6 +319,13 @@ def test_directions_with_batches_of_their_own_are_judged_on_these(digits: Data) 
 WRONG = {
     "σ learnt at the logits": ({"schedule": "snes"}, "σ is learnt for noise at the parameters"),
     "σ learnt of a batch": ({"schedule": "pgpe", "space": "batch"}, "σ is learnt for noise at the parameters"),
+    "a subset of other noise": ({**PARAMETERS, "noise": "orthogonal", "subset": 0.5}, "independent and mirrored noise"),
+    "batches of other noise": ({**PARAMETERS, "noise": "quasi", "own_batches": True}, "independent and mirrored noise"),
+    "a table of low rank": ({**PARAMETERS, "noise": "low_rank", "table_size": 9}, "low rank knows no subset"),
+    "σ learnt from noise of low rank": (
+        {**PARAMETERS, "noise": "low_rank", "schedule": "snes"},
+        "independent or mirrored would do",
+    ),
     "σ learnt from other noise": (
         {**PARAMETERS, "noise": "orthogonal", "schedule": "snes"},
         "independent or mirrored would do",

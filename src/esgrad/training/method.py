@@ -131,7 +131,8 @@ class SampledMethod(Method):
         facts, (_, dimension) = self.space.facts(task.blackbox), self._shape(task)
         if self.rule.LEARNS and not self.noise.PLAIN:
             return f"{menu.name(self.rule)} learns σ from plain noise: independent or mirrored would do"
-        return super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
+        own = self.space.refuses(self.noise) if hasattr(self.space, "refuses") else None
+        return own or super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
 
     def batches(self, num_samples: int | None) -> int | None:
         """Mini-batches of a step, where each direction has its own; else None."""

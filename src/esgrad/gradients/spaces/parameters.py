@@ -46,6 +46,14 @@ class Settings:
         queries = num_samples * batch_size
         return Costs(queries, queries, 0, batch_size)
 
+    def refuses(self, noise: Noise) -> str | None:
+        """Why a noise cannot be drawn with these settings, or None."""
+        if self == Settings() or noise.PLAIN or (noise.RANK and self.subset == 1.0 and self.table is None):
+            return None
+        if noise.RANK:
+            return "noise of low rank knows no subset and no table: mirrored would do"
+        return "subset, own_batches and table_size are for independent and mirrored noise"
+
     def shape(self, batch_size: int, logits_per_example: int, num_parameters: int) -> tuple[int, int]:
         """Positions M and coordinates D of the point."""
         return 1, num_parameters
@@ -77,7 +85,8 @@ class AtParameters:
 
     def population(self, noise: Noise, num_samples: int, variance: Tensor, key: Key) -> Asked:
         """The same for N samples of a noise that is plain or of low rank, which are never all in memory."""
-        from esgrad.gradients.directions import Full, LowRank
+        from esgrad.gradients.directions import Full
+        from esgrad.gradients.factors import LowRank
         from esgrad.gradients.population import Population
         from esgrad.kernels.noise_table import Table
 
@@ -92,7 +101,7 @@ class AtParameters:
 
     def _judge(self, seeds: int) -> tuple["Judge", int]:
         """What judges the networks around those of so many seeds, and how many numbers one of each makes."""
-        from esgrad.tasks.members import around
+        from esgrad.tasks.chains import around
 
         members = around(self.stack, self.images, seeds, self.settings.own_batches)
         targets = self.targets.unflatten(0, (seeds, -1))  # [S, G, (directions,) B]
