@@ -29,6 +29,18 @@ EXP2 = (  # ln(2)^i/i!: 2^f for |f| ≤ ½, relative error 2e-16
 def weights(log_probability: Tensor) -> Tensor:
     """Whole-number weights W, float64 [..., K], of log-probabilities up to a constant, float64 [..., K]."""
     bits = BITS - (log_probability.shape[-1] - 1).bit_length()
+    if compiled.AVAILABLE and log_probability.device.type == "cpu" and bool(log_probability.isfinite().all()):
+        from esgrad.kernels.compiled import classes as body
+
+        found = torch.empty_like(log_probability, memory_format=torch.contiguous_format)
+        rows = log_probability.contiguous().view(-1, log_probability.shape[-1])
+        body.weights(rows.numpy(), bits, found.view(rows.shape).numpy())
+        return found
+    return weights_torch(log_probability, bits)
+
+
+def weights_torch(log_probability: Tensor, bits: int) -> Tensor:
+    """The same in plain torch, on any device: the oracle, equal to the bit."""
     power = (log_probability - log_probability.amax(-1, keepdim=True)) * LOG2_E
     whole = power.clamp(min=-bits - 2.0).round()
     fraction = (power - whole).clamp(min=-0.5)  # where the clamp above has acted, W is 0 all the same
