@@ -8,6 +8,12 @@ import pytest
 from tests.workflow import SMOKE, Checkout
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: two workers that share files out would else wait for the last of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("workflow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def settled():
     """Sums as a job makes them, whatever the machine: `training.settle`."""

@@ -12,7 +12,7 @@ from esgrad.laws.example import Moments, Place, seen
 
 def has_place(noise: Noise, credit: Credit) -> bool:
     """Whether the moments of this noise under this credit are known."""
-    return (noise.INDEPENDENT and noise.FAMILY is not None) or (noise.PAIRS and not credit.OF_CLASSES)
+    return noise.FAMILY is not None and (noise.INDEPENDENT or (noise.PAIRS and not credit.OF_CLASSES))
 
 
 def moments(

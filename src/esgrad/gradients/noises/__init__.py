@@ -28,10 +28,12 @@ class Noise(Protocol):
     """Samples come in pairs, z and −z."""
     PLAIN: bool
     """A direction is a standard normal as it was drawn; where they come in pairs, that and its mirror image."""
-    RANK: int | None
-    """Of what each matrix of the parameters is perturbed by; None: every number has noise of its own."""
     EXACT: Arms
     """The exact gradients of p = P(argmax(l + q) = y) and of log p."""
+
+    @property
+    def RANK(self) -> int | None:
+        """Of what each matrix of the parameters is perturbed by; None: every number has noise of its own."""
 
     @property
     def FAMILY(self) -> str | None:

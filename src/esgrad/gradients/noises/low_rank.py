@@ -6,42 +6,18 @@ normals is another, so that for a fitness that is not linear the mean is not qui
 matrix, as the logits of an example are none, has mirrored Gaussian noise.
 """
 
-from esgrad.gradients.noises.mirrored import (
-    CLASSES as CLASSES,
-)
-from esgrad.gradients.noises.mirrored import (
-    DRAWS_PER_SAMPLE as DRAWS_PER_SAMPLE,
-)
-from esgrad.gradients.noises.mirrored import (
-    EXACT as EXACT,
-)
-from esgrad.gradients.noises.mirrored import (
-    FAMILY as FAMILY,
-)
-from esgrad.gradients.noises.mirrored import (
-    INDEPENDENT as INDEPENDENT,
-)
-from esgrad.gradients.noises.mirrored import (
-    PAIRS as PAIRS,
-)
-from esgrad.gradients.noises.mirrored import (
-    SUMS_TO_ZERO as SUMS_TO_ZERO,
-)
-from esgrad.gradients.noises.mirrored import (
-    TOGETHER as TOGETHER,
-)
-from esgrad.gradients.noises.mirrored import (
-    UNCORRELATED as UNCORRELATED,
-)
-from esgrad.gradients.noises.mirrored import (
-    directions as directions,
-)
-from esgrad.gradients.noises.mirrored import (
-    refuses as refuses,
-)
-from esgrad.gradients.noises.mirrored import (
-    score as score,
-)
+from esgrad.gradients.noises.mirrored import CLASSES as CLASSES
+from esgrad.gradients.noises.mirrored import DRAWS_PER_SAMPLE as DRAWS_PER_SAMPLE
+from esgrad.gradients.noises.mirrored import EXACT as EXACT
+from esgrad.gradients.noises.mirrored import INDEPENDENT as INDEPENDENT
+from esgrad.gradients.noises.mirrored import PAIRS as PAIRS
+from esgrad.gradients.noises.mirrored import SUMS_TO_ZERO as SUMS_TO_ZERO
+from esgrad.gradients.noises.mirrored import TOGETHER as TOGETHER
+from esgrad.gradients.noises.mirrored import UNCORRELATED as UNCORRELATED
+from esgrad.gradients.noises.mirrored import directions as directions
+from esgrad.gradients.noises.mirrored import refuses as refuses
+from esgrad.gradients.noises.mirrored import score as score
 
+FAMILY = None  # no law is known for it
 PLAIN = False
 RANK = 1
