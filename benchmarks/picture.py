@@ -36,7 +36,7 @@ def draw(path: Path) -> plt.Figure:
     table = table[table["ratio"].notna()] if "ratio" in table else table
     keys = [key for key in FACETS[bench] if key in table]
     panels = list(table.groupby(keys, sort=False, dropna=False))
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     lines = -(-len(panels) // columns)
     tallest = max(panel["contestant"].nunique() for _, panel in panels)
     size = (4.6 * columns, (0.27 * tallest + 0.9) * lines + 0.6)
