@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from esgrad import cli
 from esgrad.tasks.data import Data
 from esgrad.training import loop as training
 from esgrad.training.resume import Resume
@@ -135,6 +136,11 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no checkpoint of a training"):
         Resume(at, "one").load()
     assert Resume(tmp_path / "none.pt", "one").load() is None
+
+
+def test_no_thread_is_too_few(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--threads", "0", "--device", "cpu", "--max-steps", "1"]) == 2
+    assert "threads is a whole number above 0, not 0" in capsys.readouterr().err
 
 
 def test_only_one_process_saves_and_no_more_often_than_it_should(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ WRONG = {
     "σ learnt of a batch": ({"schedule": "pgpe", "space": "batch"}, "σ is learnt for noise at the parameters"),
     "a subset of other noise": ({**PARAMETERS, "noise": "orthogonal", "subset": 0.5}, "independent and mirrored noise"),
     "batches of other noise": ({**PARAMETERS, "noise": "quasi", "own_batches": True}, "independent and mirrored noise"),
-    "a table of low rank": ({**PARAMETERS, "noise": "low_rank", "table_size": 9}, "low rank knows no subset"),
+    "a table that is too short": ({**PARAMETERS, "table_size": 300}, "less than the 650 parameters"),
+    "a table of low rank": ({**PARAMETERS, "noise": "low_rank", "table_size": 9000}, "low rank knows no subset"),
     "σ learnt from noise of low rank": (
         {**PARAMETERS, "noise": "low_rank", "schedule": "snes"},
         "independent or mirrored would do",

@@ -68,7 +68,7 @@ class FullStep:
             found = noise_sum(weights, seeds, role, step, dimension, position=position, square=square)
         else:
             offsets = table.offsets(seeds, role, step, 0, weights.shape[-1], dimension)
-            found = table_sum(weights, offsets, table.numbers(), dimension, square=square)
+            found = table_sum(weights.cpu(), offsets, table.numbers(), dimension, square=square).to(self.device)
         return found if self.mask is None else found * self.mask[:, None]
 
     def _mask(self) -> Tensor:
@@ -103,7 +103,8 @@ class FullDrawn:
             found = streams.blocks(of[seeds], role, step, *place, position=position, device=self.step.device)
         else:
             offsets = table.offsets(of[seeds], role, step, start, stop, dimension)
-            found = table.numbers()[offsets[..., None] + coordinates(numbers, dimension)]
+            here = offsets[..., None] + coordinates(numbers, dimension).cpu()
+            found = table.numbers()[here].to(self.step.device)
         if self.step.mask is not None:
             found = found * self.step.mask[seeds, None][..., coordinates(numbers, dimension)]
         return found

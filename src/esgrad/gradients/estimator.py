@@ -47,7 +47,7 @@ def weights_of(shaping: Shaping, asked: Asked, break_ties: bool = False) -> Tens
     # A position's samples lie side by side: torch then orders a sum over them without regard to other positions.
     fitness = asked.fitness.movedim(1, -1).contiguous()
     if break_ties:
-        fitness = fitness.argsort(stable=True, dim=-1).argsort(-1).to(fitness.dtype)
+        fitness = fitness.argsort(stable=True, dim=-1).argsort(-1).to(fitness.dtype) + 0 * fitness  # a NaN stays one
     return shaping.weights(fitness.movedim(-1, 1), asked.norms)
 
 

@@ -14,16 +14,11 @@ import torch
 from torch import Tensor
 
 from esgrad.kernels import compiled
+from esgrad.kernels.exp2 import EXP2, LOG2_E
 from esgrad.kernels.philox import philox
 from esgrad.kernels.streams import check_stream
 
 BITS = 52
-LOG2_E = 1.4426950408889634
-EXP2 = (  # ln(2)^i/i!: 2^f for |f| ≤ ½, relative error 2e-16
-    1.0, 0.6931471805599453, 0.24022650695910072, 0.05550410866482158, 0.009618129107628477, 0.0013333558146428443,
-    0.0001540353039338161, 1.5252733804059841e-05, 1.3215486790144307e-06, 1.01780860092397e-07, 7.054911620801123e-09,
-    4.445538271870811e-10, 2.5678435993488206e-11, 1.3691488853904129e-12,
-)  # fmt: skip
 
 
 def weights(log_probability: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ _pools: list[ThreadPoolExecutor] = []
 
 
 def use(threads: int) -> None:
-    """Use so many threads from now on, the calling one included; each part is computed by one."""
+    """Use so many threads from now on, while the calling one waits; each part is computed by one."""
     while _pools:
         _pools.pop().shutdown()
     if threads > 1:

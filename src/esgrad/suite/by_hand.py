@@ -63,6 +63,8 @@ class Cell:
 def train(given: argparse.Namespace) -> None:
     """Train one run and print its evaluations."""
     cell = Cell.of(given)
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"threads is a whole number above 0, not {given.threads}")
     images = menu.load("blackboxes", cell.job.blackbox).prepare(data.decode(given.dataset, given.data_root))
     with _processes(worker.resolve(given.device)) as device:
         first = processes.rank() == 0
@@ -77,6 +79,7 @@ def train(given: argparse.Namespace) -> None:
                 if first:
                     with bar.external_write_mode(sys.stdout):
                         print(_line(cell.job, row, given.json), flush=True)
+        parallel.use(1)
 
 
 @contextmanager

@@ -51,10 +51,10 @@ class Method:
         if "exact" in found:
             return ExactMethod(space, rule, found["exact"])
         parts = (found["noise"], found["credit"], found["shaping"])
-        if "control" in found:
-            return ControlledMethod(space, rule, *parts, control=found["control"])
         space = _configured(space, words)
         own = {key: words[key] for key in ("break_ties", "sigma_power") if key in words}
+        if "control" in found:
+            return ControlledMethod(space, rule, *parts, **own, control=found["control"])
         return SampledMethod(space, rule, *parts, **own)
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
@@ -131,7 +131,7 @@ class SampledMethod(Method):
         facts, (_, dimension) = self.space.facts(task.blackbox), self._shape(task)
         if self.rule.LEARNS and not self.noise.PLAIN:
             return f"{menu.name(self.rule)} learns σ from plain noise: independent or mirrored would do"
-        own = self.space.refuses(self.noise) if hasattr(self.space, "refuses") else None
+        own = self.space.refuses(self.noise, dimension) if hasattr(self.space, "refuses") else None
         return own or super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
 
     def batches(self, num_samples: int | None) -> int | None:
@@ -161,11 +161,11 @@ class SampledMethod(Method):
         return self.space.shape(task.batch_size, task.logits_per_example, task.num_parameters)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ControlledMethod(SampledMethod):
     """A control in the place of an estimator, which it shares one cause with."""
 
-    control: Control = None  # type: ignore[assignment]
+    control: Control
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
         estimator, facts = self.estimator(num_samples), self.space.facts(task.blackbox)

@@ -46,8 +46,10 @@ class Settings:
         queries = num_samples * batch_size
         return Costs(queries, queries, 0, batch_size)
 
-    def refuses(self, noise: Noise) -> str | None:
-        """Why a noise cannot be drawn with these settings, or None."""
+    def refuses(self, noise: Noise, dimension: int) -> str | None:
+        """Why a noise of d coordinates cannot be drawn with these settings, or None."""
+        if self.table is not None and self.table[0] < dimension:
+            return f"table_size = {self.table[0]} is less than the {dimension} parameters: a longer one would do"
         if self == Settings() or noise.PLAIN or (noise.RANK and self.subset == 1.0 and self.table is None):
             return None
         if noise.RANK:

@@ -3,9 +3,9 @@
 import numba
 import numpy as np
 
-from esgrad.kernels.classes import EXP2, LOG2_E
 from esgrad.kernels.compiled import njit
 from esgrad.kernels.compiled.normals import Stream, philox_at
+from esgrad.kernels.exp2 import EXP2, LOG2_E
 
 TILE = 128  # blocks of two samples at a time
 GUIDE, MANY = 1024, 200  # parts of a guide, and samples from which on it pays

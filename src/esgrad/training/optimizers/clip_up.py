@@ -8,13 +8,10 @@ from torch import Tensor
 
 from esgrad.kernels.ordered_sum import ordered_sum
 from esgrad.training.optimizers import each_run
+from esgrad.training.optimizers.momentum import MOMENTUM
+from esgrad.training.optimizers.momentum import initial as initial
 
-MOMENTUM, SPEED = 0.9, 2.0  # the largest velocity in units of the rate
-
-
-def initial(parameters: list[Tensor]) -> dict[str, list[Tensor]]:
-    """What is remembered between steps: the velocity."""
-    return {"velocity": [torch.zeros_like(parameter) for parameter in parameters]}
+SPEED = 2.0  # the largest velocity in units of the rate
 
 
 def step(
