@@ -39,6 +39,18 @@ def test_the_recognised_class_is_torch_s_argmax(logit_dim: int, dtype: torch.dty
         assert torch.equal(predict(given), given.argmax(-1))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 1, 0)])
+def test_cross_entropy_is_the_same_whatever_the_layout(order: tuple[int, int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 7, 3, generator=generator) * 30
+    back = sorted(range(3), key=order.__getitem__)
+    laid_out = logits.permute(order).contiguous().permute(back)
+    fitness = menu.load("blackboxes", "cross_entropy").fitness
+    targets = torch.randint(3, (5, 7), generator=generator)
+    assert laid_out.stride() != logits.stride() or order == (0, 1, 2)
+    torch.testing.assert_close(fitness(laid_out, targets), fitness(logits, targets), rtol=1e-6, atol=1e-6)
+
+
 def test_cross_entropy_is_the_log_likelihood() -> None:
     logits = torch.tensor([[[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]], [[50.0, 0.0, 0.0], [-200.0, 0.0, 0.0]]])
     got = menu.load("blackboxes", "cross_entropy").fitness(logits, torch.tensor([1, 0]))

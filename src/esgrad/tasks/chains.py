@@ -19,7 +19,7 @@ from torch import Tensor
 
 from esgrad.kernels.stepped import stepped
 from esgrad.tasks.layers import Convolution, Product, layers
-from esgrad.tasks.members import AnyNetworks, Directions, Factored, Members
+from esgrad.tasks.members import AnyNetworks, Directions, Members, factored
 from esgrad.tasks.stack import Stack
 
 TOGETHER = 16  # members whose products with a vector are made as one with a matrix
@@ -105,7 +105,7 @@ class Chains(Members):
     def _first(self, directions: Directions, seeds: slice) -> Moves:
         """Of each seed what the noise of the first layer with parameters makes of numbers [1, in, ...]."""
         bias = None if self.first.bias is None else self.noise(self.first.bias, directions)  # [s, n, out]
-        if isinstance(directions, Factored) and not isinstance(self.first, Convolution):
+        if factored(directions) and not isinstance(self.first, Convolution):
             factors = directions.factors(self.first.weight)
             return [partial(_by_factors, a, b, e) for a, b, e in self._each(*factors, bias)]
         if self.seen is None:
