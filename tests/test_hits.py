@@ -141,10 +141,10 @@ def test_a_product_and_a_sum_are_each_rounded_as_they_are_in_points() -> None:
     fused = torch.addcmul(logit.expand(40_000), sigma, normal)
     plain = logit + sigma * normal
     assert (fused != plain).any()
-    perturbed = torch.zeros_like(normal)
+    perturbed = torch.full_like(normal, -torch.inf)
     for noisy, row in zip(perturbed.split(4 * LANES), normal.split(4 * LANES), strict=True):
         level = torch.ones_like(row).numpy()
-        dense_body._perturb(noisy.numpy(), row.numpy(), level, sigma.numpy()[()])
+        dense_body._raise(noisy.numpy(), level, row.numpy(), sigma.numpy()[()])
     ours = [float(early_body._noisy(logit.numpy()[()], sigma.numpy()[()], x)) for x in normal.numpy()]
     points = Points(logit.expand(1, 1, 40_000), sigma.view(1, 1), normal.view(1, 1, 1, -1))
     assert ours == plain.tolist() == points.tensor().flatten().tolist() == perturbed.tolist()

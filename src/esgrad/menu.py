@@ -87,7 +87,7 @@ def summary(menu: str, name: str) -> str:
 
 def name(module: object) -> str:
     """The word for a file that `load` has loaded."""
-    return _word(getattr(module, "__name__", str(module)))
+    return _word(getattr(module, "__name__", None) or str(module))  # the latter of a module takes long
 
 
 def _choice(menu: str, name: str) -> _Choice:

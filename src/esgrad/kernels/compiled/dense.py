@@ -13,15 +13,19 @@ from numpy import float32
 from esgrad.kernels.compiled.normals import Room, Stream, normal, philox_side
 from esgrad.kernels.weighted_sum import LANES
 
+PIECE = 16 * LANES  # numbers of a row that are gone through at a time: what all pieces are held against stays in cache
+
 
 class Desk(NamedTuple):
     """Where the samples of a position are judged; a row [4·blocks · LANES] holds a number of each sample and class."""
 
     mirrored: np.ndarray
-    noisy: np.ndarray
+    highest: np.ndarray
+    """The largest noisy logits so far, of a piece of a row."""
     level: np.ndarray
     """The logits of each run, a row each."""
     hit: np.ndarray
+    """Of each sample, over and over, as long as a piece of a row."""
     lane_sums: np.ndarray
     """[G + 1, row]: of the hits of each run, and of all samples."""
 
@@ -30,9 +34,9 @@ class Desk(NamedTuple):
 def desk(group: int, blocks: int, pairs: bool) -> Desk:
     """Room to judge."""
     width = 4 * blocks * LANES
-    mirrored, noisy = np.empty(width if pairs else 0, float32), np.empty(width, float32)
-    level, hit = np.empty((group, width), float32), np.empty(width, float32)
-    return Desk(mirrored, noisy, level, hit, np.empty((group + 1, width), float32))
+    mirrored, highest = np.empty(width if pairs else 0, float32), np.empty(PIECE, float32)
+    level, hit = np.empty((group, width), float32), np.empty(PIECE, float32)
+    return Desk(mirrored, highest, level, hit, np.empty((group + 1, width), float32))
 
 
 @numba.njit(nogil=True)
@@ -69,7 +73,7 @@ def add(
             _mirror(room.normals, desk.mirrored)
         low, high = start - first, stop - first
         for r in range(runs):
-            hits = _decide(desk.noisy, normals, desk.level[r], targets[r], sigma[r], hit, low, high, side)
+            hits = _decide(desk.highest, normals, desk.level[r], targets[r], sigma[r], hit, low, high, side)
             if hits > 0:
                 counts[r] += hits
                 _add_hits(desk.lane_sums[r], normals, hit)
@@ -93,7 +97,7 @@ def _mirror(own: np.ndarray, out: np.ndarray) -> None:
 
 @numba.njit(nogil=True)
 def _decide(
-    noisy: np.ndarray,
+    highest: np.ndarray,
     normals: np.ndarray,
     level: np.ndarray,
     target: int,
@@ -105,54 +109,41 @@ def _decide(
 ) -> int:
     """1 for the samples low to high whose target is the first of the largest, else 0; how many there are.
 
-    The largest is found by halves; of the coordinates before the target and of those after it by themselves, as equals
-    before it win.
+    The coordinates before the target and those after it are judged by themselves, as equals before it win.
     """
-    count = noisy.size // side
-    _perturb(noisy, normals, level, sigma)  # pieces of arrays, as a sum of places might count from the end
-    before, mine = noisy[: target * side], noisy[target * side : (target + 1) * side]
-    after = noisy[(target + 1) * side :]
-    _highest(before, target, side)
-    _highest(after, count - target - 1, side)
+    here, after = target * side, (target + 1) * side  # pieces of arrays, as a sum of places might count from the end
+    mine, hit = np.empty(side, float32), hit[:side]
     for i in range(side):
+        mine[i] = level[here + i] + float32(sigma * normals[here + i])
         hit[i] = float32(1) if low <= i < high else float32(0)
-    if target > 0:
-        _beaten(hit[:side], mine, before, True)
-    if target + 1 < count:
-        _beaten(hit[:side], mine, after, False)
-    hits = 0
+    _find_highest(highest, level[:here], normals[:here], sigma, side)
     for i in range(side):
-        hits += int(hit[i])
-    return hits
+        hit[i] = float32(0) if highest[i] >= mine[i] else hit[i]
+    _find_highest(highest, level[after:], normals[after:], sigma, side)
+    for i in range(side):
+        hit[i] = float32(0) if highest[i] > mine[i] else hit[i]
+    return int(hit.sum())
 
 
 @numba.njit(nogil=True)
-def _beaten(hit: np.ndarray, mine: np.ndarray, others: np.ndarray, equals: bool) -> None:
-    """0 for those that another is larger than, or equal to."""
-    for i in range(hit.size):
-        lost = others[i] >= mine[i] if equals else others[i] > mine[i]
-        hit[i] = float32(0) if lost else hit[i]
+def _find_highest(highest: np.ndarray, level: np.ndarray, normals: np.ndarray, sigma: np.float32, side: int) -> None:
+    """Into the first places, the largest noisy logit of each of the samples; −∞ where there are no classes."""
+    highest[:] = float32(-np.inf)
+    for first in range(0, level.size, PIECE):
+        last = min(first + PIECE, level.size)
+        _raise(highest[: last - first], level[first:last], normals[first:last], sigma)
+    half = PIECE // 2
+    while half >= side:
+        for i in range(half):
+            highest[i] = max(highest[i], highest[half + i])
+        half //= 2
 
 
 @numba.njit(nogil=True)
-def _perturb(noisy: np.ndarray, normals: np.ndarray, level: np.ndarray, sigma: np.float32) -> None:
-    for i in range(noisy.size):
-        noisy[i] = level[i] + float32(sigma * normals[i])
-
-
-@numba.njit(nogil=True)
-def _highest(noisy: np.ndarray, rows: int, side: int) -> None:
-    """Raise the first row's numbers to the largest of those at the same places of all rows."""
-    while rows > 1:
-        half = (rows + 1) // 2
-        _raise(noisy[: (rows - half) * side], noisy[half * side : rows * side])
-        rows = half
-
-
-@numba.njit(nogil=True)
-def _raise(numbers: np.ndarray, others: np.ndarray) -> None:
-    for i in range(numbers.size):
-        numbers[i] = others[i] if others[i] > numbers[i] else numbers[i]
+def _raise(highest: np.ndarray, level: np.ndarray, normals: np.ndarray, sigma: np.float32) -> None:
+    for i in range(highest.size):
+        noisy = level[i] + float32(sigma * normals[i])
+        highest[i] = noisy if noisy > highest[i] else highest[i]
 
 
 @numba.njit(nogil=True)
@@ -167,27 +158,17 @@ def _levels(logits: np.ndarray, level: np.ndarray, side: int) -> None:
 @numba.njit(nogil=True)
 def _add_hits(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
     """LANES samples, of all classes at once. A miss adds 0, which changes no sum: none is ever −0."""
-    _repeat(hit, LANES)
-    _add_row(lane_sums, normals, hit)
+    filled = LANES
+    while filled < PIECE:
+        hit[filled : 2 * filled] = hit[:filled]
+        filled *= 2
+    for first in range(0, lane_sums.size, PIECE):
+        last = min(first + PIECE, lane_sums.size)
+        _add_piece(lane_sums[first:last], normals[first:last], hit)
 
 
 @numba.njit(nogil=True)
-def _repeat(row: np.ndarray, filled: int) -> None:
-    """The first numbers over and over, in ever longer copies."""
-    while filled < row.size:
-        copied = min(filled, row.size - filled)
-        _copy(row[filled : filled + copied], row[:copied])
-        filled += copied
-
-
-@numba.njit(nogil=True)
-def _copy(to: np.ndarray, numbers: np.ndarray) -> None:
-    for i in range(to.size):
-        to[i] = numbers[i]
-
-
-@numba.njit(nogil=True)
-def _add_row(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
+def _add_piece(lane_sums: np.ndarray, normals: np.ndarray, hit: np.ndarray) -> None:
     for i in range(lane_sums.size):
         lane_sums[i] += hit[i] * normals[i]
 

@@ -87,7 +87,7 @@ def add(
         _open(totals, positions, at.lanes[group])
     for sample in range(start // 2 if pairs else start, stop // 2 if pairs else stop):
         _philox(stream, offset, positions, sample, blocks, at.words)
-        normal(at.words, at.logarithms, at.normals.reshape(-1), at.normals.size)
+        normal(at.words, at.logarithms, at.normals.reshape(-1), dimension * positions.size)
         if pairs:
             at.mirrored[:] = -at.normals
             _take(at, at.normals, 2 * sample % LANES, summed)
