@@ -69,7 +69,7 @@ def test_the_oracle_is_what_a_tally_of_asked_samples_has(num_logits: int, sigma:
     assert torch.equal(hits.weighted_sum.fold(sums)[0] / scale[0, ..., None], asked.total(asked.fitness))
     assert torch.equal(hits.weighted_sum.fold(totals)[0] / scale[0, ..., None], asked.total(0 * asked.fitness + 1))
     tally = Tally(noise, *at, True)
-    assert tally.grow(num_samples) > 0
+    tally.grow(num_samples)
     assert same((tally.hit_sum, tally.hits.view_as(counts), tally.whole_sum), (sums, counts, totals))
 
 

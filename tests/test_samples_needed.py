@@ -13,6 +13,7 @@ from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.fitness import PerExample
 from esgrad.gradients.key import Key
 from esgrad.gradients.shapings import has_counts_law
+from esgrad.kernels import compiled, hits
 from esgrad.kernels.streams import Role
 from esgrad.measurement import checkpoints, samples_needed
 from esgrad.measurement.batch_law import BatchLaw
@@ -238,6 +239,30 @@ def test_a_spent_budget_censors_and_a_larger_one_finds_the_same_further_on(level
     )
     assert len(rich) == len(curve)
     assert (rich["cosine"] == rich["cosine_poor"]).all()
+
+
+def test_where_the_budget_ends_does_not_depend_on_the_body(networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SPEC | {"budget": 3e5}
+    first = [measure(networks, 10, **spec), measure([], 100, **spec)]
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    monkeypatch.setattr(hits.compiled, "AVAILABLE", False)
+    for dimension, of, expected in zip((10, 100), (networks, []), first, strict=True):
+        pd.testing.assert_frame_equal(measure(of, dimension, **spec), expected)
+
+
+@pytest.mark.parametrize("num_logits", [100, 1000])
+@pytest.mark.parametrize("ahead", [0.0, 3.0])
+def test_the_numbers_counted_are_about_those_drawn(num_logits: int, ahead: float) -> None:
+    logits, targets = torch.zeros(1, 1, 1, num_logits), torch.zeros(1, 1, 1, dtype=torch.int64)
+    logits[..., 0] = ahead
+    sums, counts = torch.zeros(1, 1, 1, hits.weighted_sum.LANES, num_logits), torch.zeros(1, 1, 1, dtype=torch.float64)
+    place = [0], Role.QUALITY, 0, 0, 4000
+    drawn = hits.add(sums, counts, None, logits, targets, torch.ones(1, 1, 1), *place, way="early") / 4000
+    share = counts.flatten() / 4000
+    counted = Sampler.of("independent", "noise", ["raw"]).numbers(num_logits, share, False)
+    assert 0.6 < float(counted) / min(drawn, num_logits) < 1.2
+    whole = Sampler.of("independent", "noise", ["maxrl"]).numbers(num_logits, share, True)
+    assert float(whole) == num_logits
 
 
 def test_fewer_dimensions_get_more_draws() -> None:

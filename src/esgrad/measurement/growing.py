@@ -27,11 +27,10 @@ class Growing:
         key = Key(range(draws), Role.QUALITY, step)
         self.tally = sampler.credit.tally(sampler.noise, *arguments, key, misses)
 
-    def grow(self, num_samples: int, active: Tensor) -> float:
-        """Take the samples up to N, where the body can leave others out at the active [B] examples only; the random
-        numbers drawn for that."""
+    def grow(self, num_samples: int, active: Tensor) -> None:
+        """Take the samples up to N, where the body can leave others out at the active [B] examples only."""
         self.num_samples = num_samples
-        return self.tally.grow(num_samples, active)
+        self.tally.grow(num_samples, active)
 
     def estimates(self, law: CountsLaw) -> Tensor:
         """The estimates [D, B, K] that a law of counts makes of the N samples."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from esgrad import menu
@@ -53,6 +54,19 @@ class Sampler(NamedTuple):
             said = self.credit.ask(*asked)
             found |= {name: of_asked(shaping, said) for name, shaping in others.items()}
         return found
+
+    def numbers(self, dimension: int, probability: Tensor, misses: bool) -> Tensor:
+        """Random numbers that a sample of K logits is counted as, for each success probability.
+
+        All of its noise. Where plain noise is credited and a miss weighs nothing, no more than it takes until a
+        competitor wins: the target's block of four and, at level logits, H_{K−1} others; a hit meets all of them, and
+        once more for the sum. A rule, as what is drawn differs from body to body, and nothing published may.
+        """
+        whole = self.credit.draws(self.noise, 1, 1, dimension, 1)
+        if misses or self.credit.OF_CLASSES or not self.noise.PLAIN:
+            return torch.full_like(probability, whole)
+        met = 4 + sum(1 / k for k in range(1, dimension))
+        return (met + 2 * dimension * probability).clamp(max=dimension) * (whole / dimension)
 
     def laws(self) -> dict[str, CountsLaw]:
         """The shapings that have a law of counts."""

@@ -77,9 +77,9 @@ def measure(
 
     noise_variance: t. cosines: those wanted. num_examples: how many are asked one by one, the first of a checkpoint's.
     batch_size: B; a checkpoint's first make BATCHES of them, if it has so many. num_draws: D where a sample is 1,000
-    random numbers or more, otherwise as DRAWS says. budget: random numbers drawn for a stage, level and pass before its
-    N* are censored; a core draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or with too few
-    examples, and for a cosine outside (0, 1). No K shares another's luck: it is the step of the stream.
+    random numbers or more, otherwise as DRAWS says. budget: random numbers (`Sampler.numbers`) for a stage, level and
+    pass before its N* are censored; a core draws a billion in 1 to 3 s. ValueError for a checkpoint of another K or
+    with too few examples, and for a cosine outside (0, 1). No K shares another's luck: it is the step of the stream.
     """
     if wrong := [cosine for cosine in cosines if not 0 < cosine < 1]:
         raise ValueError(f"a wanted cosine is {wrong[0]!r}: expected a number between 0 and 1, such as 0.5")
@@ -213,9 +213,12 @@ def _pass(
     found: dict[str, list[Tensor]] = {shaping: [] for shaping in shapings}
     done, spent = torch.zeros(len(asked.facts), dtype=torch.bool), 0.0
     members = len(asked.logits) // len(done)
+    probability = torch.tensor([facts["probability"] for facts in asked.facts], dtype=torch.float64)
+    numbers = draws * members * sampler.numbers(asked.logits.shape[1], probability, whole)  # of a sample, each subject
     fewest = max(law.FEWEST for law in shapings.values())
     for num_samples in (n for n in grid() if n >= fewest):
-        spent += growing.grow(num_samples, ~done.repeat_interleave(members))
+        spent += (num_samples - growing.num_samples) * float(numbers[~done].sum())
+        growing.grow(num_samples, ~done.repeat_interleave(members))
         samples.append(num_samples)
         for shaping, curve in found.items():
             cosines = asked.cosines(shapings[shaping], growing.estimates(shapings[shaping]).double())  # [D, M]

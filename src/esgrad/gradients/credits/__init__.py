@@ -28,10 +28,10 @@ class Tally(Protocol):
     hits: Tensor
     """How many of the samples so far hit, float64 [R, M]."""
 
-    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> None:
         """Ask on, up to N samples in all; where others can be left out, at the positions active [M] alone.
 
-        With `last` it will not grow again, and may keep less. Returns the random numbers drawn.
+        With `last` it will not grow again, and may keep less.
         """
 
     def total(self, of_hit: Tensor, of_miss: Tensor) -> Tensor:

@@ -105,8 +105,8 @@ class Tally(_Drawn):
         self.hits = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
         self.hit_sum, self.whole_sum = self.sums(), self.sums() if misses else None
 
-    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
-        """Ask on, up to N samples in all; the random numbers drawn for it."""
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> None:
+        """Ask on, up to N samples in all."""
         import torch
 
         from esgrad.kernels import classes
@@ -116,8 +116,7 @@ class Tally(_Drawn):
             classes.tally(self.hit_sum, said, drawn)
             if self.whole_sum is not None:
                 classes.tally(self.whole_sum, torch.ones_like(said), drawn)
-        before, self.num_samples = self.num_samples, num_samples
-        return float((num_samples - before) * len(self.key.seeds) * self.cumulative.shape[1])
+        self.num_samples = num_samples
 
     def total(self, of_hit: Tensor, of_miss: Tensor) -> Tensor:
         """Σ_a [(w₁ − w₀) hits of a + w₀ samples of a] v_a, [R, M, D], for weights [R, M]."""

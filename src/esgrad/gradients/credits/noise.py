@@ -139,9 +139,9 @@ class Tally(_Drawn):
         self.hit_sum: Any = None  # lanes [S, G, M, LANES, D], or one with their sum
         self.whole_sum: Tensor | None = None
 
-    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> float:
+    def grow(self, num_samples: int, active: Tensor | None = None, last: bool = False) -> None:
         """Ask on, up to N samples in all; at the positions active [M] alone where fitness and noise are the lecture's.
-        With `last` these keep no lanes. The random numbers drawn for it."""
+        With `last` these keep no lanes."""
         from esgrad.kernels.weighted_sum import LANES
 
         start, self.num_samples = self.num_samples, num_samples
@@ -152,17 +152,15 @@ class Tally(_Drawn):
             self.hit_sum = self.point.new_zeros((len(self.key.seeds), self.group, *size))
             self.whole_sum = self.point.new_zeros((len(self.key.seeds), 1, *size)) if self.misses else None
         if by_hits:
-            return self._grow_by_hits(start, active)
-        numbers = 0.0
+            self._grow_by_hits(start, active)
+            return
         for first, end in self.chunks(start, num_samples):
             drawn = self.directions(first, end)
-            numbers += self.noise.DRAWS_PER_SAMPLE * drawn.numel()
             said = self.said(drawn)
             self.hits += said.sum(1, dtype=self.hits.dtype)
             self._add(said.unflatten(0, (-1, self.group)), self.noise.score(drawn), first)
-        return numbers
 
-    def _grow_by_hits(self, start: int, active: Tensor | None) -> float:
+    def _grow_by_hits(self, start: int, active: Tensor | None) -> None:
         from esgrad.kernels import hits
 
         runs, positions, _ = self.point.shape
@@ -171,7 +169,7 @@ class Tally(_Drawn):
         seeds, role, step, offset = self.key
         place = seeds, role, step, start, self.num_samples
         options: dict[str, Any] = {"offset": offset, "pairs": self.noise.PAIRS, "active": active}
-        return hits.add(self.hit_sum, counts, self.whole_sum, point, targets, sigma, *place, **options)
+        hits.add(self.hit_sum, counts, self.whole_sum, point, targets, sigma, *place, **options)
 
     def total(self, of_hit: Tensor, of_miss: Tensor) -> Tensor:
         """(1/σ) [(w₁ − w₀) Σ_hits s + w₀ Σ s], [R, M, D], for weights [R, M]."""
