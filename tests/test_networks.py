@@ -212,3 +212,14 @@ def test_the_compiled_adam_has_the_bits_of_the_oracle(monkeypatch: pytest.Monkey
         for key in ("mean", "square"):
             assert all(map(torch.equal, states[0][key], states[1][key]))
         assert all(map(torch.equal, ours, theirs))
+
+
+def test_adam_moves_a_parameter_where_it_lies_however_that_is() -> None:
+    adam, generator = menu.load("optimizers", "adam"), torch.Generator().manual_seed(0)
+    turned = torch.randn(3, 5, 7, generator=generator).transpose(1, 2)
+    plain = turned.contiguous()
+    gradient, rate = torch.randn(3, 7, 5, generator=generator), torch.tensor([0.001, 0.01, 0.1])
+    for parameter in (turned, plain):
+        adam.step([parameter], [gradient], rate, 0.0, adam.initial([parameter]))
+    assert not turned.is_contiguous()
+    assert torch.equal(turned, plain)

@@ -7,6 +7,7 @@ samples can be added in parts. The oracle is plain torch; the compiled twin give
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor, float32
@@ -58,7 +59,7 @@ def add(
     if way not in WAYS:
         raise ValueError(f"unknown way '{way}'. Known: {', '.join(WAYS)}.")
     single = logits.dtype == sums.dtype == sigma.dtype == float32
-    compilable = compiled.AVAILABLE and logits.device.type == "cpu" and single and bool(torch.isfinite(logits).all())
+    compilable = compiled.AVAILABLE and logits.device.type == "cpu" and single and _finite(logits)
     if way in ("dense", "early") and not compilable:
         raise ValueError(f"way '{way}' takes numba and finite float32 on a cpu: 'auto' or 'torch' would do.")
     if way == "early" and totals is not None:
@@ -75,7 +76,7 @@ def add(
     if way == "auto" and single and logits.device.type == "cuda" and gpu.AVAILABLE:
         from esgrad.kernels.compiled.gpu import hits as on_gpu
 
-        if logits.shape[-1] <= on_gpu.MOST and bool(torch.isfinite(logits).all()):
+        if logits.shape[-1] <= on_gpu.MOST and _finite(logits):
             plain = on_gpu.add
     if sums.shape[3] > 1:
         return plain(sums, counts, totals, *rest)
@@ -124,6 +125,11 @@ def add_torch(
         if totals is not None:
             weighted_sum.add(totals, inside.to(sums.dtype).expand(seeded, 1, -1, -1), q)
     return drawn
+
+
+def _finite(logits: Tensor) -> bool:
+    """Whether all are; finite numbers whose sum overflows take a second look."""
+    return isfinite(float(logits.sum())) or bool(torch.isfinite(logits).all())
 
 
 def _laned(sums: Tensor) -> Tensor:
