@@ -6,6 +6,7 @@ python benchmarks/picture.py results/benchmarks
 import sys
 from pathlib import Path
 
+import growth
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -33,6 +34,8 @@ def draw(path: Path) -> plt.Figure:
     """A panel for each setting of a bench, a row for each contestant."""
     table = pd.read_csv(path)
     bench = str(table["bench"].iloc[0])
+    if bench == "growth":
+        return growth.draw(table)
     table = table[table["ratio"].notna()] if "ratio" in table else table
     keys = [key for key in FACETS[bench] if key in table]
     panels = list(table.groupby(keys, sort=False, dropna=False))
