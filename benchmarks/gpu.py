@@ -102,7 +102,7 @@ def images_like(job: Any) -> Data:
 def seconds_of(arguments: tuple) -> float:
     """What the steps of a training take, from the first on."""
     times: list[float] = []
-    list(loop.train(*arguments, ends_only=True, watch=lambda step, _: times.append(perf_counter())))
+    list(loop.train(*arguments, ends_only=True, watch=lambda step, _: times.append(done(perf_counter)())))
     return times[-1] - times[1]
 
 

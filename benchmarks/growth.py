@@ -10,15 +10,15 @@ from typing import Any
 import matplotlib
 import pandas as pd
 import torch
+from logits import BATCH, WHOLE, whole_tensor
 from matplotlib import pyplot as plt
 from rounds import ratios
 
 import esgrad
 from esgrad.report import style
 
-BATCH = 64
 MOST = 2**26  # numbers of noise that the whole-tensor form is asked to hold
-WHOLE, DENSE = "whole-tensor torch", "esgrad: maxrl"
+DENSE = "esgrad: maxrl"
 SWEEPS: dict[str, list[tuple[int, int, float]]] = {
     "N": [(n, 10, 0.0) for n in (10, 100, 1000, 10_000, 100_000)],
     "K": [(1000, k, 0.0) for k in (3, 10, 30, 100, 300, 1000, 3000, 10_000)],
@@ -36,13 +36,6 @@ LOOKS = {
     "esgrad: raw": ("#d08a00", "^", "-"),
     "esgrad: success, class, gumbel": ("#3a8a5a", "D", "-"),
 }
-
-
-def whole_tensor(logits: torch.Tensor, targets: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """The lecture's estimate as a good user writes it, for all samples at once."""
-    q = torch.randn(num_samples, *logits.shape)
-    f = ((logits + q).argmax(-1) == targets).float()
-    return torch.einsum("nb,nbk->bk", f, q) / num_samples
 
 
 def contestants(logits: torch.Tensor, targets: torch.Tensor, num_samples: int) -> dict[str, Callable[[], Any]]:

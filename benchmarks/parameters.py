@@ -39,7 +39,7 @@ def ours(stack: Stack, images: Tensor, targets: Tensor, population: int, noise: 
     """A generation: all members asked, ranks, and what to ascend."""
     at = menu.load("spaces", "parameters").place(stack, images, targets, menu.load("blackboxes", "zero_one"))
     estimator = Estimator.of(noise, "noise", shaping, population)
-    return estimator.gradient(at.fitness, at.point, torch.tensor([SIGMA**2]), Key([0], 2, 1)).gradient
+    return estimator.gradient(at.fitness, at.point, at.point.new_tensor([SIGMA**2]), Key([0], 2, 1)).gradient
 
 
 def forward(network: nn.Module, images: Tensor, pieces: int) -> None:

@@ -25,7 +25,8 @@ END_STEPS = 4
 FARTHEST = 55.0  # in σ: a competitor farther behind has a gradient under e^(−55²/4), below the smallest float64
 TAIL = -30.0  # left of it the asymptotic series takes over: erfc underflows at −37
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-BLOCK_NUMBERS = {"cpu": 1 << 16, "cuda": 1 << 24}  # at a time: what a core's cache holds; few launches
+BLOCK_NUMBERS = {"cpu": 1 << 16}  # at a time: what a core's cache holds
+ON_A_CARD = 1 << 24  # for few launches, on any device but a CPU
 
 
 def log_probability_and_gradient(logits: Tensor, targets: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -88,8 +89,8 @@ def _check(logits: Tensor, targets: Tensor, sigma: Tensor) -> None:
 
 def in_blocks(function: Callable[..., tuple[Tensor, ...]], points: int, *tensors: Tensor) -> list[Tensor]:
     """`function` of tensors [..., E], the first [K, E], about BLOCK_NUMBERS of [K, points, E] at a time."""
-    device = tensors[0].device.type
-    examples = max(1, BLOCK_NUMBERS[device] // (points * tensors[0].shape[0]))
+    most = BLOCK_NUMBERS.get(tensors[0].device.type, ON_A_CARD)
+    examples = max(1, most // (points * tensors[0].shape[0]))
     blocks = zip(*(tensor.split(examples, dim=-1) for tensor in tensors), strict=True)
     parts = [function(*block) for block in blocks]
     return [torch.cat(part, dim=-1) for part in zip(*parts, strict=True)]
