@@ -91,7 +91,8 @@ class Chains(Members):
 
     def _of_part(self, part: Part, first: Moves, later: dict[int, Tensor], steps: Tensor, seeds: slice) -> Tensor:
         """Logits [s, G, n, steps, b, K]."""
-        moved = torch.stack([move(x[None]) for move, x in zip(first, part.numbers[seeds], strict=True)])
+        each = [move(x[None]) for move, x in zip(first, part.numbers[seeds], strict=True)]
+        moved = torch.stack(each) if len(each) > 1 else each[0][None]  # of one seed no copy is made
         numbers = stepped(part.base[seeds], steps, moved)  # [s, G, n, steps, out, ...]
         lead = numbers.shape[:4]
         numbers = numbers.flatten(0, 3)
