@@ -56,6 +56,7 @@ def peers(logits: Tensor, targets: Tensor) -> dict[str, Callable[[], Any]]:
         "its torch.randn alone": partial(torch.randn, SAMPLES, *logits.shape),
         "the lecture's lines": partial(slide, *at),
         "optax: make_perturbed_fun, jit": partial(adapters.optax_perturbations, *at, baseline=False, **asked),
+        "TorchOpt: zero_order, naive": partial(adapters.torchopt_zero_order, *at, method="naive", **asked),
         "esgrad: raw": partial(ours, *at),
         "esgrad: maxrl": partial(ours, *at, shaping="maxrl"),
         "esgrad: leave_one_out": partial(ours, *at, shaping="leave_one_out"),
