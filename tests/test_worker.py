@@ -1,6 +1,8 @@
 """A job as the workflow runs it: whole records or none, finished cells kept over failures, no names leaked."""
 
+import dataclasses
 import json
+import math
 import platform
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from esgrad.suite import config, records, worker
 from esgrad.tasks import data
+from esgrad.training import tuning
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +72,41 @@ def test_a_cell_that_fails_leaves_the_others_and_the_next_run_goes_on_from_there
     for part in ("records", "tuning"):
         resumed, whole = (tmp_path / folder / f"{part}.parquet" for folder in ("out", "whole"))
         assert resumed.read_bytes() == whole.read_bytes(), "to the bit"
+
+
+def test_a_kill_while_tuning_loses_no_heat_that_has_run(digits, tmp_path, monkeypatch):
+    """Of two heats the second is killed; the next call trains it and the reported runs, to the same records."""
+    job, train, trained, kills = smoke_job(num_samples=2), tuning.train, [], {2}
+
+    def spy(*arguments, **words):
+        trained.append(arguments[4])  # the seeds
+        if len(trained) in kills:
+            raise KeyboardInterrupt
+        return train(*arguments, **words)
+
+    monkeypatch.setattr(tuning, "train", spy)
+    job = dataclasses.replace(job, num_tuning_seeds=8, learning_rates=(0.001, 0.0011))
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(job, digits, tmp_path / "out", "cpu")
+    assert len(trained) == 2
+    worker.run(job, digits, tmp_path / "out", "cpu")
+    assert trained[2] == trained[1], "the heat that was killed, and not the first again"
+    kills.clear()
+    worker.run(job, digits, tmp_path / "whole", "cpu")
+    for part in ("records", "tuning"):
+        found, expected = (pd.read_parquet(tmp_path / way / f"{part}.parquet") for way in ("out", "whole"))
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_kept_heat_of_other_groups_or_seeds_is_not_taken(tmp_path):
+    rows = [{"step": 3, "validation_accuracy": math.nan, "dead_classes": None, "learning_rate": 0.1}]
+    asked = [(None, 0.1)], [5, 6]
+    assert records.KeptHeats(tmp_path)(*asked, lambda: rows) == rows
+    (kept,) = records.KeptHeats(tmp_path)(*asked, lambda: pytest.fail("trained again"))
+    assert kept["dead_classes"] is None
+    assert math.isnan(kept["validation_accuracy"])
+    for other in ([(None, 0.2)], [5, 6]), ([(None, 0.1)], [5, 7]):
+        assert records.KeptHeats(tmp_path)(*other, list) == []
 
 
 def test_kept_cells_of_other_settings_are_not_taken(digits, tmp_path, counted):

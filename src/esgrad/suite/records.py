@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,26 @@ def kept_cells(job: Job, out: Path) -> Path:
     """The folder of a job's finished cells until all are: its name tells the job's settings and sources."""
     identity = job.json() + sources.digest_of_job(job)
     return out / f"cells-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+class KeptHeats:
+    """The heats of a cell's tuning (`training.tuning.Heat`), each in a file of a folder from the time it has run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number = folder, 0
+
+    def __call__(
+        self, groups: Sequence[tuple[Any, ...]], seeds: Sequence[int], trained: Callable[[], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        self.number += 1
+        path, asked = self.folder / f"{self.number}.json", {"groups": list(map(list, groups)), "seeds": list(seeds)}
+        if path.is_file():
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if {key: kept[key] for key in asked} == asked:
+                return kept["rows"]
+        rows = trained()
+        write_json(asked | {"rows": rows}, path)
+        return rows
 
 
 def write_json(value: dict[str, Any], path: str | Path) -> None:

@@ -20,7 +20,7 @@ from esgrad.tasks import data
 from esgrad.tasks.data import Data
 from esgrad.training.job import Job
 from esgrad.training.loop import settle, train
-from esgrad.training.tuning import tune
+from esgrad.training.tuning import Heat, tune, unkept
 
 PARTS = ("records", "tuning", "timing")
 PACKAGES = ("esgrad", "torch", "numba", "numpy", "pandas")
@@ -29,8 +29,8 @@ PACKAGES = ("esgrad", "torch", "numba", "numpy", "pandas")
 def run(job: Job, data_path: Path, out: Path, device: str) -> None:
     """Train a job and write records, tuning, timing (Parquet) and provenance (JSON) into the folder `out`.
 
-    Each N is kept when it is done, so that neither a failure at another nor a kill loses it; the next call goes on
-    from there. Raises RuntimeError, after all others have run, if an N failed.
+    Each N is kept when it is done, and each heat of its tuning, so that neither a failure at another nor a kill loses
+    it; the next call goes on from there. Raises RuntimeError, after all others have run, if an N failed.
     """
     settle()
     device = resolve(device)
@@ -42,7 +42,8 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
             if (folder / "timing.parquet").is_file():
                 continue
             try:
-                cell = train_cell(job, images, num_samples, variances, device, bar.update)
+                heats = records.KeptHeats(kept / f"{num_samples}-tuning")
+                cell = train_cell(job, images, num_samples, variances, device, bar.update, heats)
             except Exception as error:  # whatever it is, the other cells go on; the run fails at the end
                 logging.exception("%s: N = %s failed", job.path, num_samples)
                 failed.append(f"N = {num_samples} ({type(error).__name__}: {error})")
@@ -76,10 +77,11 @@ def train_cell(
     variances: Sequence[float | None],
     device: str,
     tick: Callable[[int], Any],
+    heat: Heat = unkept,
 ) -> Cell:
     """Tune and train the cells of one N, all t and seeds as one stack; `tick(steps)` reports progress."""
     started = time.perf_counter()
-    groups, tuning = tune(job, data, num_samples, variances, device, tick)
+    groups, tuning = tune(job, data, num_samples, variances, device, tick, heat)
     tuned = time.perf_counter()
     records = list(train(job, data, num_samples, groups, job.seeds, job.steps(num_samples), device, tick))
     seconds = {"tuning": tuned - started, "training": time.perf_counter() - tuned}

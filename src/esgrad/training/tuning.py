@@ -10,6 +10,7 @@ would be taken too often: runs that lose a class make that error large.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from statistics import fmean, variance
 from typing import Any
@@ -21,7 +22,15 @@ from esgrad.training.loop import Group, train
 Scores = dict[Group, list[float]]
 """The final validation accuracies of each (t, learning rate)."""
 
+Heat = Callable[[list[Group], Sequence[int], Callable[[], list[dict[str, Any]]]], list[dict[str, Any]]]
+"""From groups, seeds and what trains them to the rows of their runs, trained or kept from before."""
+
 FIRST_HEAT = 4  # seeds at least that every candidate is given; of four differences a standard error says little
+
+
+def unkept(groups: list[Group], seeds: Sequence[int], trained: Callable[[], list[dict[str, Any]]]) -> list:
+    """The rows of a heat, trained."""
+    return trained()
 
 
 def tune(
@@ -31,32 +40,34 @@ def tune(
     variances: Sequence[float | None],
     device: str,
     tick: Callable[[int], Any],
+    heat: Heat = unkept,
 ) -> tuple[list[Group], list[dict[str, Any]]]:
     """Choose (t, learning rate) for each t asked for; where the job has candidates for t, for the one that is open.
 
     Returns the choices, and the first and last row of every tuning run. Without tuning seeds the first candidates are
-    taken as they are.
+    taken as they are. `heat` is asked for the rows of each heat, in the order of the race.
     """
     cells = [list(job.variance_candidates)] if job.variance_candidates else [[t] for t in variances]
     if not job.tuning_seeds:
         return [(cell[0], job.learning_rates[0]) for cell in cells], []
     scores: list[Scores] = [{} for _ in cells]
     rows: list[dict[str, Any]] = []
-    heat = max(FIRST_HEAT, len(job.tuning_seeds) // 2)
+    first = max(FIRST_HEAT, len(job.tuning_seeds) // 2)
 
     def run(wanted: Sequence[list[Group]], seeds: Sequence[int]) -> None:
         groups = [group for cell in wanted for group in cell]
         if groups and seeds:
             steps = job.steps(num_samples)
-            ran = list(train(job, data, num_samples, groups, seeds, steps, device, tick, ends_only=True))
+            trained = partial(train, job, data, num_samples, groups, seeds, steps, device, tick, ends_only=True)
+            ran = heat(groups, seeds, lambda: list(trained()))
             rows.extend(ran)
             for cell, found in zip(wanted, scores, strict=True):
                 _score(found, ran, cell)
 
     wanted = [list(product(cell, sorted(job.learning_rates))) for cell in cells]
     for _ in range(1 + job.max_widenings):
-        run(wanted, job.tuning_seeds[:heat])
-        run([_in_race(found, heat) for found in scores], job.tuning_seeds[heat:])
+        run(wanted, job.tuning_seeds[:first])
+        run([_in_race(found, first) for found in scores], job.tuning_seeds[first:])
         wanted = [_beyond_edges(found, job.learning_rates) for found in scores]
         if not any(wanted):
             break
