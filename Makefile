@@ -81,7 +81,7 @@ rivals: ## install the libraries that we are compared with in .venv-rivals, an e
 cards: rivals ## the cards of other libraries' estimators: results/benchmarks/
 	@.venv-rivals/bin/python benchmarks/cards.py results/benchmarks/cards.csv
 
-bench: rivals ## speeds beside other libraries and plain torch (BENCH="noise logits growth parameters training"): results/benchmarks/
+bench: rivals ## speeds beside other libraries and plain torch (BENCH="noise logits growth exact parameters training"): results/benchmarks/
 	@OMP_NUM_THREADS=1 .venv-rivals/bin/python benchmarks/bench.py results/benchmarks $(BENCH)
 	@.venv-rivals/bin/python benchmarks/picture.py results/benchmarks
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-BENCHES = ["noise", "logits", "growth", "parameters", "training"]
+BENCHES = ["noise", "logits", "growth", "exact", "parameters", "training"]
 ON_A_CARD = "gpu"
 PACKAGES = ["torch", "numba", "numpy", "jax", "optax", "evosax", "evotorch", "torchopt"]
 

@@ -16,6 +16,7 @@ from esgrad.report import style
 FACETS = {
     "noise": ["shape"],
     "logits": ["K", "place"],
+    "exact": ["K", "B"],
     "parameters": ["model", "threads"],
     "training": ["dataset", "arm"],
     "gpu": ["part", "K"],
@@ -23,6 +24,7 @@ FACETS = {
 TITLES = {
     "noise": "Making standard normals",
     "logits": "One estimate at the logits, 64 examples, N = 1,000",
+    "exact": "The exact gradient of log p",
     "parameters": "One generation of noise at the parameters, 128 examples",
     "training": "A step of training a stack of runs",
     "gpu": "On a card",
@@ -63,7 +65,7 @@ def draw(path: Path) -> plt.Figure:
             axes.margins(x=0.15)
             axes.axvline(1, color=style.GREY, linewidth=0.8, zorder=0)
             named = [
-                f"{name} = {value}" if name in ("K",) else str(value) for name, value in zip(keys, key, strict=True)
+                f"{name} = {value}" if name in ("K", "B") else str(value) for name, value in zip(keys, key, strict=True)
             ]
             if bench == "parameters":
                 named[-1] += " threads" if named[-1] != "1" else " thread"
