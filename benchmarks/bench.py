@@ -6,6 +6,7 @@ python benchmarks/bench.py results/benchmarks [BENCH ...] [--rounds 15]
 import argparse
 import importlib
 import platform
+import subprocess
 import sys
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -46,16 +47,19 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := sorted(set(given.bench) - {*BENCHES, ON_A_CARD}):
         sys.exit(f"unknown bench '{unknown[0]}'. Known: {', '.join(BENCHES)}.")
+    if len(given.bench) > 1:  # each in a process of its own: what one has started must not slow the next
+        for bench in given.bench:
+            subprocess.run([sys.executable, __file__, given.out, bench, "--rounds", str(given.rounds)], check=True)
+        return
     here = "; ".join(f"{key} {value}" for key, value in machine().items())
     given.out.mkdir(parents=True, exist_ok=True)
-    for bench in given.bench:
-        rows = []
-        for row in importlib.import_module(bench).rows(given.rounds):
-            print(", ".join(f"{key} {_told(value)}" for key, value in row.items()), flush=True)
-            rows.append({key: _told(value) for key, value in row.items()} | {"machine": here})
-        path = given.out / f"speed_{bench}.csv"
-        pd.DataFrame(rows).to_csv(path.with_suffix(".tmp"), index=False, lineterminator="\n")
-        path.with_suffix(".tmp").replace(path)
+    (bench,), rows = given.bench, []
+    for row in importlib.import_module(bench).rows(given.rounds):
+        print(", ".join(f"{key} {_told(value)}" for key, value in row.items()), flush=True)
+        rows.append({key: _told(value) for key, value in row.items()} | {"machine": here})
+    path = given.out / f"speed_{bench}.csv"
+    pd.DataFrame(rows).to_csv(path.with_suffix(".tmp"), index=False, lineterminator="\n")
+    path.with_suffix(".tmp").replace(path)
 
 
 def _told(value: object) -> object:

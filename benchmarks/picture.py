@@ -10,6 +10,7 @@ import growth
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 
 from esgrad.report import style
 
@@ -41,7 +42,7 @@ def draw(path: Path) -> plt.Figure:
     table = table[table["ratio"].notna()] if "ratio" in table else table
     keys = [key for key in FACETS[bench] if key in table]
     panels = list(table.groupby(keys, sort=False, dropna=False))
-    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    columns = min(3, len(panels), table[keys[-1]].nunique(dropna=False))
     lines = -(-len(panels) // columns)
     tallest = max(panel["contestant"].nunique() for _, panel in panels)
     size = (4.6 * columns, (0.27 * tallest + 0.9) * lines + 0.6)
@@ -62,6 +63,10 @@ def draw(path: Path) -> plt.Figure:
             axes.set_yticks(range(len(panel)), panel["contestant"], fontsize=7)
             axes.set_ylim(-0.7, len(panel) - 0.3)
             axes.set_xscale("log")
+            if table["ratio"].max() < 30 * table["ratio"].min():
+                axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+                axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+            axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
             axes.margins(x=0.15)
             axes.axvline(1, color=style.GREY, linewidth=0.8, zorder=0)
             named = [

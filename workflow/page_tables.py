@@ -203,6 +203,54 @@ def ladder_table(suite: str) -> str:
     )
 
 
+def full_es_table(levels: Iterable[float]) -> str:
+    """Noise at the parameters on MNIST at each N: final accuracy, what was chosen, queries to some accuracies."""
+    frame, targets, rows = accuracies("full_es", "full_es"), table("full_es", "targets"), []
+    for row in frame[frame["num_samples"].notna()].sort_values(["blackbox", "num_samples"]).to_dict("records"):
+        same = {key: row[key] for key in ("method", "blackbox", "num_samples", "noise_variance")}
+        cells = {f"queries to {level:g}": _queries(targets, level, same) for level in levels}
+        rows.append(
+            {
+                "method": f"`{row['method']}`",
+                "black box": style.label(row["blackbox"]),
+                "N": f"{row['num_samples']:,.0f}",
+            }
+            | {"t": f"{row['noise_variance']:g}", "learning rate": f"{row['learning_rate']:g}"}
+            | {"accuracy": interval(pd.Series(row))}
+            | cells
+        )
+    return grid(rows)
+
+
+def _queries(targets: pd.DataFrame, level: float, same: dict[str, Any]) -> str:
+    """The median of the queries to an accuracy with its interval, and how many of the runs arrived."""
+    rows = chosen(targets, unit="queries", **same)
+    row = rows[rows["target"].str.startswith("accuracy") & (rows["target_accuracy"] == level)].iloc[0]
+    found = md.interval(row["estimate"], row["low"], row["high"])
+    return found if row["hits"] == row["num_seeds"] else f"{found}, {row['hits']} of {row['num_seeds']} runs"
+
+
+def speed_table(bench: str, **columns: str) -> str:
+    """How many times as long as its reference each contestant of a bench takes, a column for each setting.
+
+    `columns` are the bench's own with what a reader is told of each value, such as "K = {:,}".
+    """
+    frame = pd.read_csv(BENCHMARKS / f"speed_{bench}.csv")
+    frame = frame[frame["contestant"] != frame["reference"]]
+    cells: dict[str, dict[str, str]] = {}
+    for row in frame.to_dict("records"):
+        setting = ", ".join(told.format(row[name]) for name, told in columns.items())
+        cells.setdefault(row["contestant"], {})[setting] = md.number(row["ratio"])
+    settings = dict.fromkeys(setting for each in cells.values() for setting in each)
+    return grid([{"contestant": name} | {key: each.get(key, "") for key in settings} for name, each in cells.items()])
+
+
+def speed_on() -> str:
+    """What the ratios of the benches hold for: hardware and versions, in the order in which a bench tells them."""
+    told = [str(pd.read_csv(path)["machine"].iloc[0]).split("; ") for path in BENCHMARKS.glob("speed_*.csv")]
+    return "; ".join(dict.fromkeys(fact for facts in sorted(told, key=len, reverse=True) for fact in facts))
+
+
 def _over(row: dict[str, Any], ratio: str) -> str:
     return md.ratio(row[ratio], row[f"{ratio}_low"], row[f"{ratio}_high"])
 
