@@ -37,7 +37,7 @@ reference_figures: setup ## redraw every figure of the committed reference resul
 test: lint pytest ## lint, then the tests: all that a change must pass
 
 pytest: setup ## the tests alone, two at a time (PYTEST_ARGS="-k word" picks some)
-	@$(IN_VENV) python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(IN_VENV) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: lint-style lint-types lint-workflow ## all three checks below
 

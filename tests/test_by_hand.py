@@ -38,6 +38,7 @@ def trained(processes: int, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(processes, *options), cwd=ROOT, env=environment(), **arguments)
 
 
+@pytest.mark.slow
 def test_one_process_and_more_leave_the_same_rows_and_parameters(tmp_path: Path) -> None:
     found = []
     for processes in (1, 2, 4):
@@ -51,6 +52,7 @@ def test_one_process_and_more_leave_the_same_rows_and_parameters(tmp_path: Path)
         assert all(map(torch.equal, parameters, found[0][1]))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported_and_the_run_goes_on_with_any_number(tmp_path: Path) -> None:
     kept, options = tmp_path / "kept.pt", ("--max-steps", "1500", "--num-samples", "100")
     script = "import sys\nfrom esgrad.training.resume import Resume\nResume.__init__.__defaults__ = (0.2, True)\n"

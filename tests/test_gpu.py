@@ -41,6 +41,7 @@ def card():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PRETENDED or torch.cuda.is_available(), reason="it runs here")
 def test_all_of_this_runs_on_a_card_that_is_pretended():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]

@@ -81,6 +81,7 @@ def said(script: str, **words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_body_has_the_bits_of_its_oracle() -> None:
     assert said(INTERPRETED, TRITON_INTERPRET="1") == "equal\n"
 
