@@ -15,6 +15,7 @@ from tests.boxes import Function, gradients, made
     [
         ({"num_samples": 0}, "num_samples is a whole number from 1, not 0"),
         ({"num_samples": 2.0}, "num_samples is a whole number from 1, not 2.0"),
+        ({"num_samples": 2**32 + 2}, "numbers for 2\\^32 samples: N = 4294967298 is more"),
         ({"noise_variance": 0.0}, "noise_variance t is a finite number above 0, not 0.0"),
         ({"noise_variance": (1.0, float("nan"))}, "noise_variance t is a finite number above 0, not nan"),
         ({"seed": -1}, "seed is -1; it must be a whole number from 0"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from torch import Tensor, nn
 
 from esgrad.kernels import compiled
-from esgrad.kernels.convolve import by_torch, convolve, largest
+from esgrad.kernels.convolve import by_columns, by_torch, convolve, largest
 
 
 def by_members(numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -46,8 +46,9 @@ def test_a_convolution_is_torch_s(
     weight = torch.randn(members, outputs, channels, *window, generator=generator)
     bias = torch.randn(members, outputs, generator=generator) if with_bias else None
     expected = by_members(numbers, weight, bias)
-    for body in (convolve, by_torch):
+    for body in (convolve, by_torch, by_columns):
         torch.testing.assert_close(body(numbers, weight, bias), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(convolve(numbers, weight, bias), by_torch(numbers, weight, bias))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8, 5), (1, 9, 7, 3), (4, 6, 1)])

@@ -70,6 +70,7 @@ def test_bad_input_is_named(gradient, change: dict, said: str) -> None:
     ("change", "said"),
     [
         ({"num_samples": 0}, r"whole number from 1, not 0"),
+        ({"num_samples": 2**32 + 2}, r"numbers for 2\^32 samples: N = 4294967298 is more"),
         ({"num_samples": -5}, r"whole number from 1, not -5"),
         ({"num_samples": True}, r"whole number from 1, not True"),
         ({"num_samples": 8.0}, r"whole number from 1, not 8\.0"),

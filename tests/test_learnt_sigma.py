@@ -14,6 +14,7 @@ from esgrad.gradients.directions import Full
 from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.key import Key
 from esgrad.gradients.population import Population
+from esgrad.gradients.schedules import Last
 from esgrad.kernels.streams import Role, normals
 from esgrad.tasks.data import Data
 from esgrad.training import loop as training
@@ -81,6 +82,21 @@ def test_learnt_sigma_equals_a_plain_loop(name: str, rate: float, digits: Data) 
     _, before = plain_run(digits, name, seed, 0.2, rate, steps - 1)  # the σ that the last step used
     assert last["sigma"] == pytest.approx(before.mean().item(), rel=1e-3)
     assert last["sigma"] != pytest.approx(0.2, rel=1e-6)
+
+
+def test_pgpe_s_sigma_changes_by_a_fifth_at_most() -> None:
+    rule, point = menu.load("schedules", "pgpe"), torch.zeros(1, 1, 5)
+    wanted = torch.tensor([[[100.0, -100.0, 1.9, -1.9, 0.0]]])
+    last = Last(torch.full((1, 1, 5), 0.04), torch.zeros(1), wanted)
+    expected = 0.2 * torch.tensor([1.2, 0.8, 1.19, 0.81, 1.0])
+    torch.testing.assert_close(rule.variance(torch.tensor([9.0]), last, point, 0.5)[0, 0].sqrt(), expected)
+
+
+def test_a_decaying_sigma_ends_at_a_tenth() -> None:
+    rule, level = menu.load("schedules", "decaying"), torch.tensor([0.04, 1.0])
+    for progress, share in [(0.0, 1.0), (0.5, 10**-0.5), (1.0, 0.1)]:
+        found = rule.variance(level, None, torch.zeros(2, 1, 3), progress).sqrt()
+        torch.testing.assert_close(found, share * level.sqrt())
 
 
 def test_sigma_is_learnt_where_it_matters() -> None:

@@ -32,6 +32,7 @@ NETWORKS = {
     ),
     "parts": lambda: nn.Sequential(nn.Sequential(nn.Flatten(), nn.Identity()), nn.Sequential(nn.Linear(64, 4))),
     "large": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 4)),
+    "large, odd": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 258), nn.ReLU(), nn.Linear(258, 4)),
 }  # fmt: skip
 
 
@@ -130,7 +131,80 @@ def asked(at: parameters.AtParameters, noise: str, num_samples: int, plain: bool
 
 def place(name: str, blackbox: str = "cross_entropy") -> parameters.AtParameters:
     targets = torch.arange(BATCH).expand(SEEDS * GROUP, -1) % 4
-    return parameters.place(stack_of(NETWORKS[name]), batch(), targets, menu.load("blackboxes", blackbox))
+    return parameters.place(stack_of(NETWORKS.get(name, Residual)), batch(), targets, menu.load("blackboxes", blackbox))
+
+
+class Twice(nn.Linear):
+    """A class of its own, which does something else than that which it comes from."""
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return 2 * super().forward(numbers)
+
+
+class Steep(nn.ReLU):
+    def forward(self, numbers: Tensor) -> Tensor:
+        return 3 * numbers
+
+
+class Narrow(nn.Conv2d):
+    def forward(self, numbers: Tensor) -> Tensor:
+        return super().forward(numbers).tanh()
+
+
+def hooked() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    network[1].register_forward_hook(lambda module, given, made: 3 * made)
+    return network
+
+
+def hooked_as_a_whole() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    network.register_forward_pre_hook(lambda module, given: (given[0] + 1,))
+    return network
+
+
+def replaced() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    network[1].forward = lambda numbers: numbers[..., :4]
+    return network
+
+
+def one_bias() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 4))
+    network[2].bias = network[1].bias
+    return network
+
+
+def convolved(pool: nn.Module, **words: object) -> nn.Module:
+    last = nn.LazyLinear(4)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, **words), nn.Conv2d(2, 4, 2), pool, nn.Flatten(), last)
+    network(torch.zeros(1, 1, 8, 8))
+    return network
+
+
+OTHERS = {
+    "its own linear layer": lambda: nn.Sequential(nn.Flatten(), Twice(64, 4)),
+    "its own function": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Steep()),
+    "its own convolution": lambda: nn.Sequential(Narrow(1, 2, 3), nn.Flatten(), nn.Linear(72, 4)),
+    "a hook": hooked,
+    "a hook of the whole": hooked_as_a_whole,
+    "another forward": replaced,
+    "one bias for two layers": one_bias,
+    "groups": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 4, 2, groups=2), nn.Flatten(), nn.Linear(100, 4)),
+    "a dilated convolution": lambda: convolved(nn.Identity(), dilation=2),
+    "a reflecting convolution": lambda: convolved(nn.Identity(), padding=1, padding_mode="reflect"),
+    "a pool with a rest": lambda: convolved(nn.MaxPool2d(2, ceil_mode=True)),
+    "a padded pool": lambda: convolved(nn.MaxPool2d(3, 3, padding=1)),
+    "a dilated pool": lambda: convolved(nn.MaxPool2d(2, 2, dilation=2)),
+    "windows that overlap": lambda: convolved(nn.MaxPool2d(2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_only_looks_like_a_layer_is_run_as_it_is(name: str) -> None:
+    stack, images = Stack([OTHERS[name]()]), batch()[:1]
+    assert layers(stack.network, stack.names) is None
+    torch.testing.assert_close(stack(images)[0], stack.network(images[0]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("noise", ["independent", "mirrored"])
@@ -178,13 +252,38 @@ def test_no_bit_of_a_member_depends_on_the_stack_at_the_size_of_mnist_either(mod
         assert torch.equal(own, together[n])
 
 
-def test_no_bit_of_a_population_depends_on_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, weights = asked(place("large"), "mirrored", 38), torch.ones(SEEDS * GROUP, 38, 1).cumsum(1)
+@pytest.mark.parametrize("noise", ["mirrored", "low_rank"])
+@pytest.mark.parametrize("name", [*NETWORKS, "residual"])
+def test_no_bit_of_a_population_depends_on_numba(name: str, noise: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, weights = asked(place(name), noise, 38), torch.ones(SEEDS * GROUP, 38, 1).cumsum(1)
     total = whole.total(weights)
     monkeypatch.setattr(compiled, "AVAILABLE", False)
-    other = asked(place("large"), "mirrored", 38)
+    other = asked(place(name), noise, 38)
     assert torch.equal(other.fitness, whole.fitness)
     assert torch.equal(other.total(weights), total)
+
+
+def test_nor_with_batches_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.stack([batch() + 0.1 * number for number in range(19)], 1)
+    targets = torch.arange(BATCH).expand(SEEDS * GROUP, 19, -1) % 4
+    stack, judge = stack_of(NETWORKS["mlp"]), menu.load("blackboxes", "cross_entropy")
+    at = parameters.configured(own_batches=True).place(stack, images, targets, judge)
+    whole = asked(at, "mirrored", 38).fitness
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    assert torch.equal(asked(at, "mirrored", 38).fitness, whole)
+
+
+@pytest.mark.parametrize("samples", [24, 100, 600])
+@pytest.mark.parametrize("group", [1, 3])
+def test_no_bit_of_a_sum_of_low_rank_depends_on_other_runs(group: int, samples: int) -> None:
+    source = factors.LowRank(((128, 40), (128,), (10, 128), (10,)), 1)
+    weights = torch.randn(3, group, samples, generator=torch.Generator().manual_seed(0))
+    whole = source.at(Key([5, 6, 9], 2, 4), torch.device("cpu")).sum(weights, square=False)
+    for seed, of in enumerate((5, 6, 9)):
+        step = source.at(Key([of], 2, 4), torch.device("cpu"))
+        for run in range(group):
+            alone = step.sum(weights[seed : seed + 1, run : run + 1], square=False)
+            assert torch.equal(alone[0, 0], whole[seed, run])
 
 
 def test_a_population_never_holds_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:

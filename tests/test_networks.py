@@ -169,6 +169,14 @@ def test_clip_up_stays_where_nothing_climbs() -> None:
     assert torch.equal(ours[0], torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_clip_up_moves_as_far_however_small_or_large_a_gradient_is(size: float) -> None:
+    """Squares of which float32 cannot hold."""
+    optimizer, ours = menu.load("optimizers", "clip_up"), [torch.zeros(1, 4)]
+    optimizer.step(ours, [torch.full((1, 4), size)], torch.tensor([0.1]), 0.0, optimizer.initial(ours))
+    torch.testing.assert_close(ours[0], torch.full((1, 4), 0.05))
+
+
 # The chain rule
 
 

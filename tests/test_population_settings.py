@@ -71,6 +71,10 @@ def test_a_table_s_noise_is_slices_of_it() -> None:
     found = Full(D, table).at(Key([1, 2], 2, 3), CPU).sum(weights, square=False)
     slices = torch.stack([torch.stack([numbers[o : o + D] for o in each]) for each in offsets.tolist()])
     torch.testing.assert_close(found, weights @ slices, rtol=1e-4, atol=1e-4)
+    words = Table(D + 2, 0).offsets([1], 2, 3, 0, 3000, D)
+    assert words.unique(return_counts=True)[1].tolist() == pytest.approx([1000] * 3, abs=150)
+    many = Table(250_000_000, 7).offsets([1], 2, 3, 0, 4000, D)
+    assert (many % 8 == 0).double().mean().item() == pytest.approx(1 / 8, abs=0.03)  # none is rounded away
     with pytest.raises(ValueError, match="table_size = 20 is less than the 30 parameters"):
         Table(20, 0).offsets([1], 2, 3, 0, 5, D)
 
@@ -109,6 +113,11 @@ WRONG = {
     "batches of other noise": ({**PARAMETERS, "noise": "quasi", "own_batches": True}, "independent and mirrored noise"),
     "a table that is too short": ({**PARAMETERS, "table_size": 300}, "less than the 650 parameters"),
     "a table of low rank": ({**PARAMETERS, "noise": "low_rank", "table_size": 9000}, "low rank knows no subset"),
+    "a subset of nothing": ({**PARAMETERS, "subset": 1e-3}, "subset = 0.001 of 650 parameters is less than one"),
+    "broken ties that are none": (
+        {**PARAMETERS, "shaping": "raw", "break_ties": True},
+        "break_ties orders samples of equal rank, which raw does not look at",
+    ),
     "σ learnt from noise of low rank": (
         {**PARAMETERS, "noise": "low_rank", "schedule": "snes"},
         "independent or mirrored would do",

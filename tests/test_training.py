@@ -147,15 +147,18 @@ def test_a_seed_sees_the_same_images_and_start_whatever_the_method(
 ) -> None:
     """Common random numbers: split, initialisation, batches and evaluation set."""
     seen: dict[str, tuple] = {}
-    batch = training.Images.batch
+    read = training.Images.step
     batches: list[Tensor] = []
 
-    def spy(images: training.Images, step: int, batch_size: int, group: int) -> tuple[Tensor, Tensor]:
-        found = batch(images, step, batch_size, group)
-        batches.append(torch.cat([found[0].flatten(1), found[1]], 1))
+    def spy(
+        images: training.Images, step: int, batch_size: int, group: int, count: int | None
+    ) -> tuple[Tensor, Tensor]:
+        found = read(images, step, batch_size, group, count)
+        each = [found] if count is None else zip(*(part.unbind(1) for part in found), strict=True)
+        batches.extend(torch.cat([pixels.flatten(1), labels], 1) for pixels, labels in each)
         return found
 
-    monkeypatch.setattr(training.Images, "batch", spy)
+    monkeypatch.setattr(training.Images, "step", spy)
     for name in KINDS:
         batches.clear(), parameters.clear()
         rows = run(kind(name), digits, steps=3)

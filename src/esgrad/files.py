@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 
 @contextmanager
@@ -18,6 +19,20 @@ def written(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """ValueError unless a file can be written there; what is there stays as it is."""
+    if not path.name or path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder, but a file is to be written: {path / 'kept.pt'} would do")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}): name a file in a folder where you may write"
+        ) from None
 
 
 def sha256(path: str | Path) -> str:

@@ -70,6 +70,14 @@ def says_rightly_whether_it_is_linear(file: Any) -> None:
     assert torch.allclose(together, apart) == file.LINEAR, f"LINEAR = {file.LINEAR}, but its weights say otherwise"
 
 
+def says_rightly_whether_ranks_are_all_it_uses(file: Any) -> None:
+    fitness = _some_fitness(file)
+    same = torch.allclose(_weights(file, (2 * fitness).exp()), _weights(file, fitness))
+    assert same == file.BY_RANK, (
+        f"BY_RANK = {file.BY_RANK}, but the weights of fitness and of its exponential say otherwise"
+    )
+
+
 def fitness_that_is_no_number_gives_no_number(file: Any) -> None:
     fitness = _some_fitness(file)
     fitness[0, 0, 0] = torch.nan
@@ -235,11 +243,12 @@ def classes_are_all_it_sees_if_it_says_so(file: Any) -> None:
 
 LAWS: dict[str, list[Law]] = {
     "shaping": [
-        states("ASCENDS", "FEWEST", "LINEAR", "NEEDS_NONNEGATIVE", "weights", "expects", "refuses"),
+        states("ASCENDS", "FEWEST", "LINEAR", "BY_RANK", "NEEDS_NONNEGATIVE", "weights", "expects", "refuses"),
         weights_are_finite_numbers_of_the_fitness_shape,
         samples_in_another_order_have_their_weights_in_that_order,
         positions_know_nothing_of_each_other,
         says_rightly_whether_it_is_linear,
+        says_rightly_whether_ranks_are_all_it_uses,
         fitness_that_is_no_number_gives_no_number,
         counts_give_the_weights_of_hits_and_misses,
         fewer_samples_than_it_needs_are_refused_in_a_sentence,

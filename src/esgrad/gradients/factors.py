@@ -3,7 +3,7 @@
 A product with such a direction is two with its factors, and the weighted sum of all of them is one product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod, sqrt
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from esgrad.gradients.directions import coordinates
 from esgrad.gradients.key import Key
-from esgrad.kernels import streams
+from esgrad.kernels import streams, weighted_sum
+from esgrad.kernels.weighted_sum import LANES
 
-TOGETHER = 256  # members whose factors are multiplied at a time
+TOGETHER = 256  # members whose factors are multiplied at a time, a multiple of LANES
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,30 @@ class LowRankStep:
             self.source.shapes[number],
             weights.new_zeros(*weights.shape[:2], prod(self.source.shapes[number])),
         )
-        for first in range(0, weights.shape[-1], TOGETHER):
-            some = slice(first, min(first + TOGETHER, weights.shape[-1]))
+        if len(shape) == 1:
+            return self._sum_of_vectors(weights, number)
+        for some in _some(weights):
             drawn, each = self.drawn(slice(0, len(weights)), some), weights[..., some]
-            if len(shape) == 1:
-                total += each @ drawn.numbers(number)
-                continue
             a, b = drawn.factors(number)  # [S, n, out, r], [S, n, r, in]
             left, right = a.transpose(1, 2).flatten(2), b.flatten(1, 2)  # [S, out, n·r], [S, n·r, in]
             weighed = each.repeat_interleave(self.source.rank, -1)[:, :, None] * left[:, None]  # [S, G, out, n·r]
             made = weighed @ right[:, None] / sqrt(self.source.rank)  # [S, G, out, in]
             total += (made.transpose(-1, -2) if len(shape) == 2 else made).flatten(2)
         return total
+
+    def _sum_of_vectors(self, weights: Tensor, number: int) -> Tensor:
+        """Of one that is no matrix: a product of matrices would round with a view to how many runs there are."""
+        total = weights.new_zeros(*weights.shape[:2], 1, LANES, *self.source.shapes[number])
+        for some in _some(weights):
+            drawn = self.drawn(slice(0, len(weights)), some).numbers(number)
+            weighted_sum.add(total, weights[..., some, None], drawn[:, :, None])
+        return weighted_sum.fold(total)[:, :, 0]
+
+
+def _some(weights: Tensor) -> Iterator[slice]:
+    """Which samples of weights [S, G, n] are added at a time."""
+    for first in range(0, weights.shape[-1], TOGETHER):
+        yield slice(first, min(first + TOGETHER, weights.shape[-1]))
 
 
 @dataclass(frozen=True)

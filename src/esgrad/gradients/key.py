@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+MOST_SAMPLES = 2**32
+"""Of a step: the number of a sample is one word of a stream's counter."""
+
 
 class Key(NamedTuple):
     """S distinct seeds, what the numbers are for (`streams.Role`), the step, and where its positions begin."""

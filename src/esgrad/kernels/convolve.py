@@ -4,16 +4,20 @@ Windows lie side by side and no stride is taken. Rows of an image are long runs 
 a weighted sum of rows: nothing is copied into columns.
 """
 
+from itertools import product
+
 import torch
 from torch import Tensor, float32
 
 from esgrad.kernels import compiled
+from esgrad.kernels.fma import fma
 
 
 def convolve(numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[m, out, H', W', B] of numbers [m or 1, C, H, W, B], weights [m, out, C, h, w] and biases [m, out]."""
-    single = numbers.dtype == weight.dtype == float32 and numbers.device.type == "cpu"
-    if not (compiled.AVAILABLE and single):
+    if not (numbers.dtype == weight.dtype == float32 and numbers.device.type == "cpu"):
+        return by_columns(numbers, weight, bias)
+    if not compiled.AVAILABLE:
         return by_torch(numbers, weight, bias)
     from esgrad.kernels.compiled import convolve as body
 
@@ -27,7 +31,20 @@ def convolve(numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def by_torch(numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The oracle, to rounding: products with the windows as columns."""
+    """The oracle for float32 on a CPU: product after product is added to the bias, each time rounded once."""
+    members, outputs, channels, height, width = weight.shape
+    rows, columns, batch = numbers.shape[2] - height + 1, numbers.shape[3] - width + 1, numbers.shape[-1]
+    out = weight.new_zeros(members, outputs, rows, columns, batch)
+    if bias is not None:
+        out += bias[..., None, None, None]
+    for c, i, j in product(range(channels), range(height), range(width)):
+        window = numbers[:, None, c, i : i + rows, j : j + columns]
+        out = fma(weight[:, :, c, i, j, None, None, None], window, out)
+    return out
+
+
+def by_columns(numbers: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same to rounding, for other types and devices: products with the windows as columns."""
     members, _, _, height, width = weight.shape
     windows = numbers.unfold(2, height, 1).unfold(3, width, 1)  # [m, C, H', W', B, h, w]
     columns = windows.movedim((-2, -1), (2, 3)).flatten(1, 3)  # [m, C·h·w, H', W', B]

@@ -33,7 +33,8 @@ class Table(NamedTuple):
         sample, nothing = torch.arange(start, stop), torch.zeros(1, dtype=torch.int64)
         counter = torch.stack(torch.broadcast_tensors(nothing + step, nothing, sample, nothing), -1)  # [n, 4]
         words = philox(counter, torch.tensor([[[seed, role]] for seed in seeds]))  # [S, n, 4]
-        return (((words[..., 0] << 20) | (words[..., 1] >> 12)) * (room / 2**52)).long().clamp(max=room - 1)
+        share = ((words[..., 0] << 20) | (words[..., 1] >> 12)).double() / 2**52
+        return (share * room).long().clamp(max=room - 1)
 
 
 @cache

@@ -3,8 +3,13 @@
 Without a process group there is one process, which does all.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def number() -> int:
@@ -20,6 +25,22 @@ def rank() -> int:
 def share(count: int) -> slice:
     """Which of so many this process does."""
     return slice(count * rank() // number(), count * (rank() + 1) // number())
+
+
+def told(make: Callable[[], T]) -> T:
+    """What the first process makes, for all of them; its ValueError is everybody's."""
+    if number() == 1:
+        return make()
+    said: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            said[0] = make()
+        except ValueError as error:
+            said[1] = str(error)
+    dist.broadcast_object_list(said, src=0)
+    if said[1] is not None:
+        raise ValueError(said[1])
+    return said[0]
 
 
 def shared(answers: Tensor) -> Tensor:

@@ -22,4 +22,6 @@ def stepped(centre: Tensor, steps: Tensor, directions: Tensor) -> Tensor:
 def by_torch(centre: Tensor, steps: Tensor, directions: Tensor) -> Tensor:
     """The oracle, on any device."""
     scale = steps[:, :, None].reshape(*steps.shape[:2], 1, -1, *[1] * (directions.dim() - 2))
-    return scale * directions[:, None, :, None] + centre[:, :, None, None]
+    return (
+        scale * directions[:, None, :, None] + centre[:, :, None, None]
+    ).contiguous()  # for the products that follow

@@ -10,6 +10,7 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
@@ -72,7 +73,7 @@ def train(given: argparse.Namespace) -> None:
         parallel.use(given.threads or (os.cpu_count() or 1 if processes.number() == 1 else 1))
         group, steps = (cell.variance, given.learning_rate), cell.job.steps(cell.num_samples)
         identity = f"{cell.job.json()} {group} {given.seed} {sources.digest_of_job(cell.job)}"
-        resume = Resume(given.checkpoint, identity, writes=first) if given.checkpoint else None
+        resume = None if given.checkpoint is None else Resume(given.checkpoint, identity)
         with tqdm(total=steps, unit=" steps", dynamic_ncols=True, disable=None if first else True) as bar:
             arguments = cell.job, images, cell.num_samples, [group], [given.seed], steps, device, bar.update
             for row in training.train(*arguments, resume=resume):
@@ -85,11 +86,14 @@ def train(given: argparse.Namespace) -> None:
 @contextmanager
 def _processes(device: str) -> Iterator[str]:
     """The device of this process, one of several where `torchrun` started them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # where kernels of Triton and messages of NCCL go
+    if not several:
         yield device
         return
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device

@@ -75,20 +75,20 @@ def layers(network: nn.Module, names: list[str]) -> list[Any] | None:
     found: list[Any] = []
     flat = False
     for name, module in _parts("", network):
-        if isinstance(module, POINTWISE):
+        if not _is_as_its_class_has_it(module):
+            return None
+        if type(module) in POINTWISE:
             found.append(Pointwise(module))
-        elif isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
+        elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             if not flat:
                 found.append(Flatten())
             flat = True
-        elif isinstance(module, nn.MaxPool2d) and not flat and _is_plain_pool(module):
+        elif type(module) is nn.MaxPool2d and not flat and _is_plain_pool(module):
             found.append(MaxPool(_pair(module.kernel_size)[0]))
-        elif isinstance(module, (nn.Linear, nn.Conv2d)) and f"{name}weight" in names:
-            bias = names.index(f"{name}bias") if module.bias is not None else None
-            places = names.index(f"{name}weight"), bias
-            if isinstance(module, nn.Linear) and flat:
+        elif type(module) in (nn.Linear, nn.Conv2d) and (places := _places(name, module, names)):
+            if type(module) is nn.Linear and flat:
                 found.append(Product(*places))
-            elif isinstance(module, nn.Conv2d) and not flat and _is_plain_convolution(module):
+            elif type(module) is nn.Conv2d and not flat and _is_plain_convolution(module):
                 found.append(Convolution(*places, *map(_pair, (module.stride, module.padding))))
             else:
                 return None
@@ -105,10 +105,23 @@ def layers(network: nn.Module, names: list[str]) -> list[Any] | None:
 
 def _parts(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     """What a chain of chains consists of, each with the beginning of its parameters' names."""
-    if type(module) is not nn.Sequential:
+    if type(module) is not nn.Sequential or not _is_as_its_class_has_it(module):
         return [(name, module)]
     # not `named_children`, which tells of a part that is there twice but once
     return [part for key, child in module._modules.items() for part in _parts(f"{name}{key}.", child)]
+
+
+def _is_as_its_class_has_it(module: nn.Module) -> bool:
+    """Whether nothing is hooked to it and no other `forward` is put in the place of its class's."""
+    return not (module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
+
+
+def _places(name: str, module: nn.Module, names: list[str]) -> tuple[int, int | None] | None:
+    """Those of a layer's weight and bias; None where it shares one with another layer, whose name that has."""
+    own = [f"{name}{kind}" for kind, _ in module.named_parameters(recurse=False)]
+    if not set(own) <= set(names) or f"{name}weight" not in own:
+        return None
+    return names.index(f"{name}weight"), names.index(f"{name}bias") if module.bias is not None else None
 
 
 def _is_plain_pool(module: nn.MaxPool2d) -> bool:

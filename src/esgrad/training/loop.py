@@ -128,13 +128,13 @@ def train(
             )
         watch(step, stack)
         last = step == steps
-        if resume is not None:
-            resume.offer(partial(saved, step), last)
         if last or (step >= next_due and not ends_only):
             yield from rows(step, last)
             if not alive.any():
                 tick(len(seeds) * group * (steps - step + 1))
                 return
+        if resume is not None:  # after the rows: what is lost in between is said again, and not left out
+            resume.offer(partial(saved, step), last)
         while step >= next_due:
             next_due = next(due)
         tick(len(seeds) * group)
@@ -198,26 +198,31 @@ class Images:
 
     def batch(self, step: int, batch_size: int, group: int) -> tuple[Tensor, Tensor]:
         """Batch `step` of each run, images [R, B, ...] and targets [R, B]; a seed's runs share it."""
-        per_epoch = self.train.shape[1] // batch_size
-        if (epoch := step // per_epoch) != self.epoch:
-            orders = [permutation(seed, Role.BATCHES, epoch, self.train.shape[1]) for seed in self.seeds]
-            self.epoch, self.order = epoch, self.train.gather(1, torch.stack(orders).to(self.train.device))
-        start = step % per_epoch * batch_size
-        index = self.order[:, start : start + batch_size]
-        images, targets = self.pixels(index), self.targets[index]
-        return images.repeat_interleave(group, 0), targets.repeat_interleave(group, 0)
+        return self._of(self._batch(step, batch_size), group)
 
     def step(self, step: int, batch_size: int, group: int, batches: int | None) -> tuple[Tensor, Tensor]:
         """What step 0, 1, … reads: a batch, or as many as are given, [R, batches, B, ...] and [R, batches, B]."""
         if batches is None:
             return self.batch(step, batch_size, group)
-        each = [self.batch(number, batch_size, group) for number in range(step * batches, (step + 1) * batches)]
-        images, targets = zip(*each, strict=True)
-        return torch.stack(images, 1), torch.stack(targets, 1)
+        each = [self._batch(number, batch_size) for number in range(step * batches, (step + 1) * batches)]
+        return self._of(torch.stack(each, 1), group)
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images at an index, as numbers from 0 to 1."""
         return self.images[index].float().div_(self.scale)
+
+    def _of(self, index: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        """Images and targets at an index [S, ...], for each of a seed's runs."""
+        return self.pixels(index).repeat_interleave(group, 0), self.targets[index].repeat_interleave(group, 0)
+
+    def _batch(self, step: int, batch_size: int) -> Tensor:
+        """Which images batch `step` of each seed consists of, [S, B]."""
+        per_epoch = self.train.shape[1] // batch_size
+        if (epoch := step // per_epoch) != self.epoch:
+            orders = [permutation(seed, Role.BATCHES, epoch, self.train.shape[1]) for seed in self.seeds]
+            self.epoch, self.order = epoch, self.train.gather(1, torch.stack(orders).to(self.train.device))
+        start = step % per_epoch * batch_size
+        return self.order[:, start : start + batch_size]
 
 
 @torch.no_grad()

@@ -1,4 +1,8 @@
-"""Where a training stands, in a file: what was killed goes on from there, with any number of processes."""
+"""Where a training stands, in a file: what was killed goes on from there, with any number of processes.
+
+Of several processes the first reads and writes the file, and tells the others what it has read: another machine need
+not see it.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,19 +11,24 @@ from typing import Any
 
 import torch
 
-from esgrad.files import written
+from esgrad.files import check_writable, written
+from esgrad.kernels import processes
 
 
 class Resume:
     """The file of one training; who it belongs to is in it."""
 
-    def __init__(self, path: str | Path, identity: str, seconds: float = 60.0, writes: bool = True) -> None:
-        """`seconds` between two savings at least; `writes`: of several processes one does."""
-        self.path, self.identity, self.seconds, self.writes = Path(path), identity, seconds, writes
+    def __init__(self, path: str | Path, identity: str, seconds: float = 60.0) -> None:
+        """`seconds` between two savings at least. ValueError for a path where no file can be written."""
+        self.path, self.identity, self.seconds = Path(path), identity, seconds
+        processes.told(lambda: check_writable(self.path))
         self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """What was saved, or None; ValueError for a file of another training, or of none."""
+        return processes.told(self._read)
+
+    def _read(self) -> dict[str, Any] | None:
         if not self.path.is_file():
             return None
         try:
@@ -27,7 +36,8 @@ class Resume:
             identity = state["identity"]
         except Exception as error:  # whatever torch finds wrong with it
             raise ValueError(
-                f"{self.path} is no checkpoint of a training ({type(error).__name__}): delete it"
+                f"{self.path} is no whole checkpoint of a training ({type(error).__name__}): name another file, or "
+                "delete this one if it was to be one"
             ) from None
         if identity != self.identity:
             raise ValueError(
@@ -38,7 +48,7 @@ class Resume:
 
     def offer(self, state: Callable[[], dict[str, Any]], last: bool = False) -> None:
         """Save a state, made only if it is time."""
-        if self.writes and (last or time.monotonic() - self.saved >= self.seconds):
+        if processes.rank() == 0 and (last or time.monotonic() - self.saved >= self.seconds):
             with written(self.path) as temporary:
                 torch.save({"identity": self.identity, **state()}, temporary)
             self.saved = time.monotonic()

@@ -22,6 +22,8 @@ class Shaping(Protocol):
     """The fewest samples N from which anything is estimated."""
     LINEAR: bool
     """Whether the weights of a·f + b·g are those of f times a plus those of g times b."""
+    BY_RANK: bool
+    """Whether the weights depend on the order of the fitness alone."""
     NEEDS_NONNEGATIVE: bool
     """Whether a negative fitness would turn the estimate around."""
 

@@ -15,6 +15,7 @@ from esgrad.types import Tensor
 ASCENDS = "p"
 FEWEST = 2
 LINEAR = True
+BY_RANK = False
 NEEDS_NONNEGATIVE = False
 
 

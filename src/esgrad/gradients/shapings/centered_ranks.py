@@ -14,6 +14,7 @@ from esgrad.types import Tensor
 ASCENDS = "p"
 FEWEST = 2
 LINEAR = False
+BY_RANK = True
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = True
 

@@ -13,6 +13,7 @@ from esgrad.types import Tensor
 ASCENDS = "log p"
 FEWEST = 2
 LINEAR = False
+BY_RANK = False
 NEEDS_NONNEGATIVE = True
 WEIGHS_MISSES = True
 

@@ -13,6 +13,7 @@ from esgrad.types import Tensor
 ASCENDS = None
 FEWEST = 2
 LINEAR = False
+BY_RANK = True
 NEEDS_NONNEGATIVE = False
 
 

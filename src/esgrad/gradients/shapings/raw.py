@@ -9,6 +9,7 @@ from esgrad.types import Tensor
 ASCENDS = "p"
 FEWEST = 1
 LINEAR = True
+BY_RANK = False
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = False
 

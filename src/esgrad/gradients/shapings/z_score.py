@@ -15,6 +15,7 @@ from esgrad.types import Tensor
 ASCENDS = "arcsin √p"
 FEWEST = 2
 LINEAR = False
+BY_RANK = False
 NEEDS_NONNEGATIVE = False
 WEIGHS_MISSES = True
 

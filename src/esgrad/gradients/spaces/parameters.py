@@ -48,6 +48,8 @@ class Settings:
 
     def refuses(self, noise: Noise, dimension: int) -> str | None:
         """Why a noise of d coordinates cannot be drawn with these settings, or None."""
+        if self.subset * dimension < 1:
+            return f"subset = {self.subset:g} of {dimension} parameters is less than one: {1 / dimension:.1g} would do"
         if self.table is not None and self.table[0] < dimension:
             return f"table_size = {self.table[0]} is less than the {dimension} parameters: a longer one would do"
         if self == Settings() or noise.PLAIN or (noise.RANK and self.subset == 1.0 and self.table is None):

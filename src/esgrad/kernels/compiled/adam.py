@@ -4,25 +4,12 @@ torch's `lerp_` and `addcmul_` round once where a product and a sum follow each 
 torch's, which is not always the nearest number.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 from numpy import float32
 
 from esgrad.kernels.compiled import njit
-
-
-@intrinsic
-def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
-    """a·b + c, rounded once."""
-
-    def code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return numba.float32(numba.float32, numba.float32, numba.float32), code
+from esgrad.kernels.compiled.fma import fma
 
 
 def in_order(array: np.ndarray) -> np.ndarray:
@@ -92,8 +79,8 @@ def _moments(
 ) -> None:
     for i in range(parameter.size):
         g = float32(gradient[i] - float32(decay * parameter[i]))
-        mean[i] = fused(near, float32(g - mean[i]), mean[i])  # type: ignore[call-arg]
-        square[i] = fused(float32(far * g), g, float32(square[i] * keep))
+        mean[i] = fma(near, float32(g - mean[i]), mean[i])  # type: ignore[call-arg]
+        square[i] = fma(float32(far * g), g, float32(square[i] * keep))
         root[i] = square[i] / correction
 
 

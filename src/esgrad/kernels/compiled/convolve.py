@@ -4,6 +4,7 @@ import numba
 import numpy as np
 
 from esgrad.kernels.compiled import njit
+from esgrad.kernels.compiled.fma import fma
 
 
 @njit
@@ -36,19 +37,19 @@ def convolve(out: np.ndarray, numbers: np.ndarray, weight: np.ndarray, bias: np.
                             j += 1
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@numba.njit(nogil=True)
 def _add5(
     row: np.ndarray, taps: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, e: np.ndarray
 ) -> None:
     w0, w1, w2, w3, w4 = taps[0], taps[1], taps[2], taps[3], taps[4]
     for i in range(row.size):
-        row[i] = row[i] + w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i] + w4 * e[i]
+        row[i] = fma(w4, e[i], fma(w3, d[i], fma(w2, c[i], fma(w1, b[i], fma(w0, a[i], row[i])))))  # type: ignore[call-arg]
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@numba.njit(nogil=True)
 def _add1(row: np.ndarray, tap: np.float32, line: np.ndarray) -> None:
     for i in range(row.size):
-        row[i] += tap * line[i]
+        row[i] = fma(tap, line[i], row[i])  # type: ignore[call-arg]
 
 
 @njit

@@ -35,6 +35,6 @@ def step(
 
 
 def _norm(parts: list[Tensor]) -> Tensor:
-    """Of each run, [R]."""
-    squares = torch.cat([part.reshape(len(part), -1).square() for part in parts], 1)
-    return ordered_sum(squares, 1)[:, 0].sqrt()
+    """Of each run, [R]; squares of float32 are finite, and not 0, in float64 alone."""
+    squares = torch.cat([part.reshape(len(part), -1).double().square() for part in parts], 1)
+    return ordered_sum(squares, 1)[:, 0].sqrt().to(parts[0].dtype)
