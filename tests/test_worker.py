@@ -98,6 +98,18 @@ def test_a_kill_while_tuning_loses_no_heat_that_has_run(digits, tmp_path, monkey
         pd.testing.assert_frame_equal(found, expected)
 
 
+def test_a_heat_that_is_kept_moves_the_bar_as_far_as_one_that_is_trained(digits, tmp_path):
+    job, ticks, images = smoke_job(max_steps=6), [], data.load(digits)
+    for _ in range(2):
+        ticks.append(0)
+
+        def tick(steps):
+            ticks[-1] += steps
+
+        tuning.tune(job, images, 3, [1.0], "cpu", tick, records.KeptHeats(tmp_path))
+    assert ticks[0] == ticks[1] > 0
+
+
 def test_a_kept_heat_of_other_groups_or_seeds_is_not_taken(tmp_path):
     rows = [{"step": 3, "validation_accuracy": math.nan, "dead_classes": None, "learning_rate": 0.1}]
     asked = [(None, 0.1)], [5, 6]

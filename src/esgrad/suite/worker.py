@@ -36,10 +36,12 @@ def run(job: Job, data_path: Path, out: Path, device: str) -> None:
     device = resolve(device)
     images = job.task.blackbox.prepare(data.load(data_path))
     kept, failed = records.kept_cells(job, out), []
-    with tqdm(total=_work(job), unit="step", desc=job.path, mininterval=1, dynamic_ncols=True) as bar:
+    work = {num_samples: _work(job, num_samples, len(variances)) for num_samples, variances in _grid(job)}
+    with tqdm(total=sum(work.values()), unit="step", desc=job.path, mininterval=1, dynamic_ncols=True) as bar:
         for num_samples, variances in _grid(job):
             folder = kept / str(num_samples)
             if (folder / "timing.parquet").is_file():
+                bar.update(work[num_samples])
                 continue
             try:
                 heats = records.KeptHeats(kept / f"{num_samples}-tuning")
@@ -127,9 +129,6 @@ def _grid(job: Job) -> Iterator[tuple[int | None, list[float | None]]]:
             yield num_samples, variances
 
 
-def _work(job: Job) -> int:
-    """Run-steps of a job, without those of a widened grid."""
-    total = 0
-    for num_samples, variances in _grid(job):
-        total += len(variances) * job.steps(num_samples) * (len(job.seeds) + job.tuning_runs)
-    return total
+def _work(job: Job, num_samples: int | None, variances: int) -> int:
+    """Run-steps of a job's cells of one N, without those of a widened grid."""
+    return variances * job.steps(num_samples) * (len(job.seeds) + job.tuning_runs)

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from esgrad import menu
+from esgrad.gradients.spaces import Perturbation
 from esgrad.tasks.task import Task
 from esgrad.training.method import Method
 from esgrad.training.optimizers import Optimizer
@@ -58,8 +59,8 @@ class Job:
     rate_schedule: str = "constant"
     break_ties: bool = False
     sigma_power: int = -1
-    subset: float = 1.0
-    own_batches: bool = False
+    subset: float = Perturbation.subset
+    own_batches: bool = Perturbation.own_batches
     table_size: int | None = None
     table_seed: int = 0
 

@@ -15,7 +15,7 @@ from esgrad.gradients.estimator import Estimate, Estimator
 from esgrad.gradients.exact import Exact
 from esgrad.gradients.key import Key
 from esgrad.gradients.schedules import Rule
-from esgrad.gradients.spaces import Place, Space
+from esgrad.gradients.spaces import Perturbation, Place, Space
 from esgrad.tasks.task import Task
 from esgrad.training.controls import Control
 from esgrad.types import Tensor
@@ -197,7 +197,7 @@ def _configured(space: Any, words: Mapping[str, Any]) -> Any:
     settings = {key: words[key] for key in ("subset", "own_batches") if key in words}
     if words.get("table_size") is not None:
         settings["table"] = (words["table_size"], words.get("table_seed", 0))
-    if settings in ({}, {"subset": 1.0, "own_batches": False}):  # no choice of a menu is imported here to ask it
+    if Perturbation(**settings) == Perturbation():
         return space
     if not hasattr(space, "configured"):
         raise ValueError(f"{', '.join(settings)}: these are of noise at the parameters, not at the {menu.name(space)}")

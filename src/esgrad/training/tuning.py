@@ -10,7 +10,6 @@ would be taken too often: runs that lose a class make that error large.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import product
 from statistics import fmean, variance
 from typing import Any
@@ -57,10 +56,17 @@ def tune(
     def run(wanted: Sequence[list[Group]], seeds: Sequence[int]) -> None:
         groups = [group for cell in wanted for group in cell]
         if groups and seeds:
-            steps = job.steps(num_samples)
-            trained = partial(train, job, data, num_samples, groups, seeds, steps, device, tick, ends_only=True)
-            ran = heat(groups, seeds, lambda: list(trained()))
+            steps, kept = job.steps(num_samples), True
+
+            def trained() -> list[dict[str, Any]]:
+                nonlocal kept
+                kept = False
+                return list(train(job, data, num_samples, groups, seeds, steps, device, tick, ends_only=True))
+
+            ran = heat(groups, seeds, trained)
             rows.extend(ran)
+            if kept:
+                tick(len(groups) * len(seeds) * steps)
             for cell, found in zip(wanted, scores, strict=True):
                 _score(found, ran, cell)
 

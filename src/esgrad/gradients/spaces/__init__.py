@@ -1,5 +1,6 @@
 """Where the noise enters: the point it surrounds, its fitness, and how a gradient there reaches the parameters."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from esgrad.gradients.costs import Costs
@@ -22,6 +23,18 @@ class Place(Protocol):
 
     def push(self, gradient: Tensor) -> list[Tensor]:
         """From a gradient at the point [R, M, D] to one for each parameter, of the batch's mean."""
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How parameters are perturbed and judged, where that can be told a space."""
+
+    subset: float = 1.0
+    """The share of the parameters that a step perturbs, drawn anew in each."""
+    own_batches: bool = False
+    """Whether each direction is judged on a mini-batch of its own, instead of one for all of a step."""
+    table: tuple[int, int] | None = None
+    """Size and seed of the table that noise is taken from (`kernels.noise_table`); None: normals of their own."""
 
 
 class Space(Protocol):

@@ -8,6 +8,7 @@ from esgrad.gradients.credits import Asked
 from esgrad.gradients.facts import Facts
 from esgrad.gradients.key import Key
 from esgrad.gradients.noises import Noise
+from esgrad.gradients.spaces import Perturbation
 from esgrad.tasks.blackboxes import BlackBox
 from esgrad.types import Stack, Tensor
 
@@ -21,15 +22,9 @@ TAKES_LOGITS = False
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the parameters are perturbed and judged; the defaults are this file's own functions."""
+class Settings(Perturbation):
+    """This space under a perturbation; under the usual one it is this file's own functions."""
 
-    subset: float = 1.0
-    """The share of the parameters that a step perturbs, drawn anew in each."""
-    own_batches: bool = False
-    """Whether each direction is judged on a mini-batch of its own, instead of one for all of a step."""
-    table: tuple[int, int] | None = None
-    """Size and seed of the table that noise is taken from (`kernels.noise_table`); None: normals of their own."""
     PER_EXAMPLE = PER_EXAMPLE
     TAKES_LOGITS = TAKES_LOGITS
 
