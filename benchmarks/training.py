@@ -1,12 +1,13 @@
 """A step of training: a stack of runs by esgrad, beside runs stacked by hand and beside one after another, in torch.
 
 One thread. By hand means: `baddbmm` over the runs, noise for all samples at once that the rates of a seed share, Adam
-in place, no checks, no records, no evaluation. One after another is what a good user writes for one run with torch.nn
-and torch.optim. All are timed at steps in the middle of a run.
+in place, no checks, no records, no evaluation; at the parameters one `baddbmm` over all members of a seed's runs. One
+after another is what a good user writes for one run with torch.nn, torch.func and torch.optim. All are timed at steps
+in the middle of a run.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Semaphore, Thread
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from rounds import ratios
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 from esgrad.suite.config import jobs, validated
 from esgrad.tasks import data
@@ -27,7 +29,10 @@ ARMS = {
     "backprop": ({"exact": "backprop"}, None),
     "maxrl": ({"shaping": "maxrl"}, 10),
     "lecture": ({"shaping": "raw"}, 100),
+    "openai_es": ({"space": "parameters", "noise": "mirrored", "shaping": "centered_ranks"}, 100),
 }
+VARIANCE = {"logits": 1.0, "parameters": 0.01}
+"""t, by space."""
 STEPS = 20
 DATA = os.environ.get("DATA_ROOT", "data")
 STACKED, ALONE = "stacked by hand", "one run after another"
@@ -51,6 +56,10 @@ class ByHand:
         index = torch.randint(len(self.pixels), (self.seeds, self.batch))
         x = (self.pixels[index].float() / self.scale).repeat_interleave(self.group, 0)
         y = self.labels[index].repeat_interleave(self.group, 0)
+        if self.arm == "openai_es":
+            with torch.no_grad():
+                self._adam(self._es(x, y))
+            return
         w1, b1, w2, b2 = self.parameters
         logits = torch.baddbmm(b2, torch.baddbmm(b1, x, w1).relu(), w2)
         if self.arm == "backprop":
@@ -73,7 +82,23 @@ class ByHand:
             f = f / self.samples
         return torch.einsum("nsgb,nsobk->sgbk", f, q).flatten(0, 1)
 
-    def _adam(self, gradients: tuple[Tensor, ...]) -> None:
+    def _es(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """The descent by noise at the parameters, seed by seed, which bounds what is in memory."""
+        sigma, half, found = VARIANCE["parameters"] ** 0.5, self.samples // 2, []
+        for seed in range(self.seeds):
+            of = slice(seed * self.group, (seed + 1) * self.group)
+            noise = [torch.randn(half, *each.shape[1:]) for each in self.parameters]
+            both = [torch.cat([z, -z]) * sigma for z in noise]  # of each direction both signs, for all rates of a seed
+            members = [p[of, None] + z for p, z in zip(self.parameters, both, strict=True)]
+            w1, b1, w2, b2 = (each.flatten(0, 1) for each in members)
+            inputs = x[of][:1].expand(len(w1), -1, -1)
+            logits = torch.baddbmm(b2, torch.baddbmm(b1, inputs, w1).relu(), w2)
+            f = (logits.argmax(-1) == y[of][:1]).float().mean(-1).view(self.group, -1)  # [G, N]
+            weights = ranks(f)[:, :half] - ranks(f)[:, half:]
+            found.append([-torch.einsum("gn,noh->goh", weights, z) / sigma for z in noise])
+        return [torch.cat(each) for each in zip(*found, strict=True)]
+
+    def _adam(self, gradients: Sequence[Tensor]) -> None:
         self.count += 1
         first, second = 1 - 0.9**self.count, 1 - 0.999**self.count
         with torch.no_grad():
@@ -81,6 +106,12 @@ class ByHand:
                 m.lerp_(g, 0.1)
                 v.mul_(0.999).addcmul_(g, g, value=0.001)
                 p.sub_((v / second).sqrt_().add_(1e-8).reciprocal_().mul_(m).mul_(self.rate / first))
+
+
+def ranks(fitness: Tensor) -> Tensor:
+    """Centered ranks over the last dimension, ties in any order, over N."""
+    count = fitness.shape[-1]
+    return (fitness.argsort(-1).argsort(-1) / (count - 1) - 0.5) / count
 
 
 def alone(images: Data, arm: str, num_samples: int | None, hidden: int, batch: int) -> Callable[[], Any]:
@@ -92,8 +123,14 @@ def alone(images: Data, arm: str, num_samples: int | None, hidden: int, batch: i
     def step() -> None:
         index = torch.randint(len(pixels), (batch,))
         y = labels[index]
-        logits = network(pixels[index].float() / scale)
+        x = pixels[index].float() / scale
         optimizer.zero_grad()
+        if arm == "openai_es":
+            with torch.no_grad():
+                climb(network, x, y, num_samples)
+            optimizer.step()
+            return
+        logits = network(x)
         if arm == "backprop":
             nn.functional.cross_entropy(logits, y).backward()
         else:
@@ -108,6 +145,20 @@ def alone(images: Data, arm: str, num_samples: int | None, hidden: int, batch: i
     return step
 
 
+def climb(network: nn.Module, x: Tensor, y: Tensor, num_samples: int) -> None:
+    """Gradients by mirrored noise at the parameters, all members at once by `vmap`."""
+    sigma, half = VARIANCE["parameters"] ** 0.5, num_samples // 2
+    noise = {name: torch.randn(half, *p.shape) for name, p in network.named_parameters()}
+    members = {
+        name: torch.cat([p + sigma * noise[name], p - sigma * noise[name]]) for name, p in network.named_parameters()
+    }
+    logits = vmap(lambda parameters: functional_call(network, parameters, x))(members)
+    f = (logits.argmax(-1) == y).float().mean(-1)
+    weights = ranks(f)[:half] - ranks(f)[half:]
+    for name, p in network.named_parameters():
+        p.grad = -torch.einsum("n,n...->...", weights, noise[name]) / sigma
+
+
 def ours(images: Data, dataset: str, method: dict, num_samples: int | None, hidden: int, batch: int, seeds: int) -> Any:
     """A step of esgrad's own loop, forever."""
     experiment = {
@@ -119,7 +170,8 @@ def ours(images: Data, dataset: str, method: dict, num_samples: int | None, hidd
         "max_steps": 10**8,
     }
     (job,) = jobs(validated({"name": "bench", "methods": {"arm": method}, "experiments": {"bench": experiment}}))
-    groups = [(None if "exact" in method else 1.0, rate) for rate in RATES]
+    t = None if "exact" in method else VARIANCE[method.get("space", "logits")]
+    groups = [(t, rate) for rate in RATES]
     arguments = job, images, num_samples, groups, range(seeds), 10**8, "cpu"
     return _Paused(lambda watch: list(loop.train(*arguments, ends_only=True, watch=watch))).go
 
