@@ -255,6 +255,24 @@ def test_a_set_up_that_was_cut_off_or_moved_is_made_anew(place: Place) -> None:
     assert place.setup().called == EVERYTHING
 
 
+def test_the_environment_of_another_checkout_is_not_emptied_through_a_link(place: Place, tmp_path: Path) -> None:
+    place.python()
+    place.setup()
+    kept = sorted(path.name for path in (place.root / ".venv").iterdir())
+    first, place.root = place.root, tmp_path / "second"
+    shutil.copytree(first, place.root, ignore=shutil.ignore_patterns(".venv"))
+    (place.root / ".venv").symlink_to(first / ".venv")
+    done = place.setup()
+    assert not done.called
+    assert f"{place.root}/.venv is the environment of {first}; remove it here" in done.refusal
+    assert sorted(path.name for path in (first / ".venv").iterdir()) == kept
+    (place.root / ".venv").unlink()
+    assert place.setup().called == EVERYTHING
+    place.root = tmp_path / "by another name"
+    place.root.symlink_to(first)
+    assert place.setup() == ([], "", "")
+
+
 def test_an_environment_that_somebody_made_is_kept_if_it_will_do(place: Place) -> None:
     (place.root / ".venv/bin").mkdir(parents=True)
     place.free(9)  # there is room already, for it is there

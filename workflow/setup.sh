@@ -7,7 +7,7 @@
 # Every refusal is one line. A set-up that was cut off leaves no stamp, and the next call starts afresh.
 # Works with bash 3.2 and BSD tools, as macOS has them.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 VENV=.venv
 STAMP=$VENV/.installed          # what was installed, written last
@@ -46,6 +46,14 @@ usable() { # an environment to install into: not cut off, its Python runs, and i
     { [ ! -f "$STAMP" ] || [ "$(head -n 1 "$STAMP")" = "$PWD" ]; }
 }
 
+check_whose() { # an environment that another checkout uses through a link, or lends to this one, is not emptied
+  local other=
+  [ ! -f "$STAMP" ] || other=$(head -n 1 "$STAMP")
+  [ -z "$other" ] || [ "$other" = "$PWD" ] || ! [ "$other/$VENV" -ef $VENV ] ||
+    refuse "$PWD/$VENV is the environment of $other; remove it here ('rm $VENV', where it is a link) and call again," \
+      "and this checkout gets one of its own"
+}
+
 choose_python() { # sets PYTHON and VERSION
   local candidate found="" candidates=(python3 python3.14 python3.13 python3.12 python3.11)
   [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
@@ -79,6 +87,7 @@ check_disk() {
 }
 
 create() {
+  check_whose
   choose_python
   check_venv_module
   check_disk
