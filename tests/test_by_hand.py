@@ -106,7 +106,7 @@ def test_a_training_that_stops_goes_on_as_if_it_had_not(name: str, digits: Data,
     whole = run(of, digits, steps=9)
 
     def going(steps: int, stop: int | None) -> Rows:
-        resume = Resume(tmp_path / "kept.pt", "me", seconds=0)
+        resume = Resume(tmp_path / "kept.pt", {"name": "me"}, seconds=0)
         rows = []
 
         def watch(step: int, _: object) -> None:
@@ -132,13 +132,15 @@ def test_a_training_that_stops_goes_on_as_if_it_had_not(name: str, digits: Data,
 
 def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     at = tmp_path / "kept.pt"
-    Resume(at, "one").offer(lambda: {"step": 3, "parameters": [torch.ones(2)]}, last=True)
-    assert Resume(at, "one").load()["step"] == 3
-    with pytest.raises(ValueError, match="is the checkpoint of another training"):
-        Resume(at, "other").load()
+    Resume(at, {"name": "one", "seed": 1}).offer(lambda: {"step": 3, "parameters": [torch.ones(2)]}, last=True)
+    assert Resume(at, {"name": "one", "seed": 1}).load()["step"] == 3
+    with pytest.raises(
+        ValueError, match="is the checkpoint of another training, with name = 'one' instead of 'other': name another"
+    ):
+        Resume(at, {"name": "other", "seed": 1}).load()
     at.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is no whole checkpoint of a training"):
-        Resume(at, "one").load()
+        Resume(at, {"name": "one", "seed": 1}).load()
     assert Resume(tmp_path / "none.pt", "one").load() is None
 
 
@@ -155,7 +157,9 @@ def test_a_row_that_was_not_said_before_the_end_is_said_after_it(
         return evaluate(*given, **words)
 
     def go_on() -> None:
-        for row in training.train(of, digits, *arguments, resume=Resume(tmp_path / "kept.pt", "me", seconds=0)):
+        for row in training.train(
+            of, digits, *arguments, resume=Resume(tmp_path / "kept.pt", {"name": "me"}, seconds=0)
+        ):
             said.append(row)
 
     with monkeypatch.context() as patched:
@@ -176,7 +180,7 @@ def test_a_place_for_a_checkpoint_that_is_none_is_refused_before_any_work(
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"is a folder, but a file|cannot be written"):
-        Resume(at, "me")
+        Resume(at, {"name": "me"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
@@ -184,9 +188,10 @@ def test_another_seed_or_rate_is_another_training(tmp_path: Path, capsys: pytest
     kept = str(tmp_path / "kept.pt")
     words = ["train", "--device", "cpu", "--max-steps", "2", "--checkpoint", kept]
     assert cli.main([*words, "--seed", "0"]) == 0
-    for other in (["--seed", "1"], ["--seed", "0", "--learning-rate", "0.5"], ["--seed", "0", "--num-samples", "3"]):
-        assert cli.main([*words, *other]) == 2
-        assert "is the checkpoint of another training" in capsys.readouterr().err
+    others = {"seed": "1", "learning-rate": "0.5", "num-samples": "3", "max-steps": "4"}
+    for name, value in others.items():
+        assert cli.main([*words, "--seed", "0", f"--{name}", value]) == 2
+        assert f"another training, with {name.replace('-', '_')} = " in capsys.readouterr().err
     assert cli.main([*words, "--seed", "0"]) == 0
 
 
@@ -257,8 +262,8 @@ def test_only_one_process_saves_and_no_more_often_than_it_should(
 
     with monkeypatch.context() as second:
         second.setattr(processes, "rank", lambda: 1)
-        Resume(tmp_path / "a.pt", "me").offer(state, last=True)
-    patient = Resume(tmp_path / "b.pt", "me", seconds=1000)
+        Resume(tmp_path / "a.pt", {"name": "me"}).offer(state, last=True)
+    patient = Resume(tmp_path / "b.pt", {"name": "me"}, seconds=1000)
     patient.offer(state)
     assert not made
     assert not list(tmp_path.iterdir())

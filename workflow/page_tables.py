@@ -204,8 +204,10 @@ def ladder_table(suite: str) -> str:
 
 
 def full_es_table(levels: Iterable[float]) -> str:
-    """Noise at the parameters on MNIST at each N: final accuracy, what was chosen, queries to some accuracies."""
-    frame, targets, rows = accuracies("full_es", "full_es"), table("full_es", "targets"), []
+    """Noise at the parameters on MNIST at each N: final accuracy, what was chosen, queries to some accuracies. Below
+    it what knows the exact gradient."""
+    frame, targets = accuracies("full_es", "full_es"), table("full_es", "targets")
+    rows: list[dict[str, str]] = []
     for row in frame[frame["num_samples"].notna()].sort_values(["blackbox", "num_samples"]).to_dict("records"):
         same = {key: row[key] for key in ("method", "blackbox", "num_samples", "noise_variance")}
         cells = {f"queries to {level:g}": _queries(targets, level, same) for level in levels}
@@ -219,6 +221,10 @@ def full_es_table(levels: Iterable[float]) -> str:
             | {"accuracy": interval(pd.Series(row))}
             | cells
         )
+    for row in frame[frame["num_samples"].isna()].to_dict("records"):
+        own = {"method": f"`{row['method']}`", "black box": style.label(row["blackbox"])}
+        told = {"learning rate": f"{row['learning_rate']:g}", "accuracy": interval(pd.Series(row))}
+        rows.append(dict.fromkeys(rows[0], "") | own | told)
     return grid(rows)
 
 
@@ -243,6 +249,13 @@ def speed_table(bench: str, **columns: str) -> str:
         cells.setdefault(row["contestant"], {})[setting] = md.number(row["ratio"])
     settings = dict.fromkeys(setting for each in cells.values() for setting in each)
     return grid([{"contestant": name} | {key: each.get(key, "") for key in settings} for name, each in cells.items()])
+
+
+def times_as_long_as(contestant: str, bench: str, **at: Any) -> str:
+    """How many times as long as a contestant the reference of a bench takes, at a place."""
+    frame = pd.read_csv(BENCHMARKS / f"speed_{bench}.csv")
+    (ratio,) = chosen(frame, contestant=contestant, **at)["ratio"]
+    return md.number(1 / ratio)
 
 
 def speed_on() -> str:

@@ -104,7 +104,10 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--method",
         default="lecture",
-        help="a method of config/config.yaml: lecture, maxrl, leave_one_out, openai_es, backprop, ...",
+        help="a method of the configuration: lecture, maxrl, leave_one_out, openai_es, backprop, ...",
+    )
+    made.add_argument(
+        "--config", type=Path, default=Path("config/config.yaml"), help="the file in which the method is named"
     )
     made.add_argument("--dataset", default="digits", help="digits, mnist, digit_strings-2, ...")
     made.add_argument("--model", default="mlp", help="a file of models/")
@@ -114,7 +117,12 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--noise-variance", type=real, help="t, instead of the method's own; at the parameters 0.01")
     made.add_argument("--logit-dim", type=whole, help="K, instead of the number of classes")
     made.add_argument("--batch-size", type=whole, default=32, help="B, examples a step")
-    made.add_argument("--learning-rate", type=real, default=0.01, help="Adam's learning rate")
+    made.add_argument(
+        "--learning-rate",
+        type=real,
+        default=0.01,
+        help="of the method's optimizer: 0.001 to 0.03 do for Adam, 1 for snes, 0.1 for pgpe",
+    )
     made.add_argument("--max-steps", type=whole, default=500, help="length of the run")
     made.add_argument("--seed", type=whole, default=0, help="of split, initialisation, batches and noise")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train")

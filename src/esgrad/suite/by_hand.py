@@ -1,13 +1,13 @@
 """One run by hand: its evaluations as they come, a bar with rate and time left, a checkpoint, several processes."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite, isnan
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +28,6 @@ KEYS = {
     *("noise_variance", "logit_dim", "blackbox"),
 }
 """Of an experiment, by the options' names."""
-CONFIG = Path("config/config.yaml")
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,12 @@ class Cell:
     @staticmethod
     def of(given: argparse.Namespace) -> "Cell":
         """The cell that options describe; ValueError for what cannot be trained."""
-        if not CONFIG.is_file():
-            raise ValueError(f"{CONFIG}, which names the methods, is not here: run from the root of a checkout")
-        methods = configuration.read(CONFIG)["methods"]
+        if not given.config.is_file():
+            raise ValueError(
+                f"{given.config}, which names the methods, is not here: run from the root of a checkout, or name "
+                "another configuration with --config"
+            )
+        methods = configuration.read(given.config)["methods"]
         if given.method not in methods:
             raise menu.unknown("method", given.method, methods)
         asked = {key: value for key, value in vars(given).items() if key in KEYS and value is not None}
@@ -72,8 +74,7 @@ def train(given: argparse.Namespace) -> None:
         training.settle()
         parallel.use(given.threads or (os.cpu_count() or 1 if processes.number() == 1 else 1))
         group, steps = (cell.variance, given.learning_rate), cell.job.steps(cell.num_samples)
-        identity = f"{cell.job.json()} {group} {given.seed} {sources.digest_of_job(cell.job)}"
-        resume = None if given.checkpoint is None else Resume(given.checkpoint, identity)
+        resume = None if given.checkpoint is None else Resume(given.checkpoint, _identity(cell, given))
         with tqdm(total=steps, unit=" steps", dynamic_ncols=True, disable=None if first else True) as bar:
             arguments = cell.job, images, cell.num_samples, [group], [given.seed], steps, device, bar.update
             for row in training.train(*arguments, resume=resume):
@@ -81,6 +82,12 @@ def train(given: argparse.Namespace) -> None:
                     with bar.external_write_mode(sys.stdout):
                         print(_line(cell.job, row, given.json), flush=True)
         parallel.use(1)
+
+
+def _identity(cell: Cell, given: argparse.Namespace) -> dict[str, Any]:
+    """What a training is told apart from others by."""
+    own = {"t": cell.variance, "learning_rate": given.learning_rate, "seed": given.seed}
+    return json.loads(cell.job.json()) | own | {"sources": sources.digest_of_job(cell.job)}
 
 
 @contextmanager

@@ -13,9 +13,10 @@ HEAD = """# Configurations
 
 | file | what it runs |
 |---|---|
-| `config.yaml` | the default: real digits, every method, a quarter of an hour on two cores |
+| `config.yaml` | the default: real digits, methods at the logits and OpenAI's ES, a quarter of an hour on two cores |
 | `smoke.yaml` | every part of the chain in under a minute; its numbers mean nothing |
 | `mnist.yaml` | MNIST, 784-128-10, every method at N = 1, 10 and 100; wants `--config data_root=...` or a network |
+| `full_es.yaml` | noise at all parameters on MNIST, N = 10, 100 and 1,000; five hours on two cores |
 | `paper.yaml` | the full grid on MNIST, Fashion-MNIST and CIFAR-10, for a GPU |
 
 A cell is a method on a task at one N and one t; a run is a cell at one learning rate and one seed. Cells that cannot

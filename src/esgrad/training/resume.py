@@ -18,8 +18,11 @@ from esgrad.kernels import processes
 class Resume:
     """The file of one training; who it belongs to is in it."""
 
-    def __init__(self, path: str | Path, identity: str, seconds: float = 60.0) -> None:
-        """`seconds` between two savings at least. ValueError for a path where no file can be written."""
+    def __init__(self, path: str | Path, identity: dict[str, Any], seconds: float = 60.0) -> None:
+        """`identity` names settings and sources; `seconds` are between two savings at least.
+
+        ValueError for a path where no file can be written.
+        """
         self.path, self.identity, self.seconds = Path(path), identity, seconds
         processes.told(lambda: check_writable(self.path))
         self.saved = time.monotonic()
@@ -33,7 +36,7 @@ class Resume:
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity = state["identity"]
+            identity = dict(state["identity"])
         except Exception as error:  # whatever torch finds wrong with it
             raise ValueError(
                 f"{self.path} is no whole checkpoint of a training ({type(error).__name__}): name another file, or "
@@ -41,10 +44,16 @@ class Resume:
             ) from None
         if identity != self.identity:
             raise ValueError(
-                f"{self.path} is the checkpoint of another training, with other settings or sources: delete it or name "
-                "another file"
+                f"{self.path} is the checkpoint of another training, {self._others(identity)}: name another file, or "
+                "delete this one"
             )
         return state
+
+    def _others(self, identity: dict[str, Any]) -> str:
+        """In what another training differs from this one."""
+        keys = [key for key in {**self.identity, **identity} if identity.get(key) != self.identity.get(key)]
+        each = [f"{key} = {identity.get(key)!r} instead of {self.identity.get(key)!r}" for key in keys[:3]]
+        return "with " + ", ".join(each) + (" and more" if len(keys) > 3 else "")
 
     def offer(self, state: Callable[[], dict[str, Any]], last: bool = False) -> None:
         """Save a state, made only if it is time."""
