@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,14 @@ def test_a_shipped_configuration_is_valid_and_named_as_its_file(path):
     read = config.read(path)
     assert read["name"] == ("default" if path.stem == "config" else path.stem)
     assert config.validated(read) == read, "defaults filled in twice differ"
+
+
+def test_the_tutorial_s_configuration_is_valid_and_its_method_can_be_trained():
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (own,) = re.findall(r"such as this `my.yaml`:\n\n((?:    .*\n)+)", tutorial)
+    suite = config.validated(yaml.safe_load(textwrap.dedent(own)))
+    for job in config.jobs(suite):
+        assert all(reason is None for *_, reason in job.cells())
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -203,12 +203,14 @@ def ladder_table(suite: str) -> str:
     )
 
 
-def full_es_table(levels: Iterable[float]) -> str:
-    """Noise at the parameters on MNIST at each N: final accuracy, what was chosen, queries to some accuracies. Below
-    it what knows the exact gradient."""
-    frame, targets = accuracies("full_es", "full_es"), table("full_es", "targets")
+def full_es_table(suite: str, experiments: Iterable[str], levels: Iterable[float]) -> str:
+    """Noise at the parameters at each N: final accuracy, what was chosen, queries to some accuracies. Below it what
+    knows the exact gradient."""
+    frame, targets = pd.concat([accuracies(suite, name) for name in experiments]), table(suite, "targets")
     rows: list[dict[str, str]] = []
-    for row in frame[frame["num_samples"].notna()].sort_values(["blackbox", "num_samples"]).to_dict("records"):
+    for row in (
+        frame[frame["num_samples"].notna()].sort_values(["blackbox", "num_samples"], kind="stable").to_dict("records")
+    ):
         same = {key: row[key] for key in ("method", "blackbox", "num_samples", "noise_variance")}
         cells = {f"queries to {level:g}": _queries(targets, level, same) for level in levels}
         rows.append(
@@ -221,7 +223,8 @@ def full_es_table(levels: Iterable[float]) -> str:
             | {"accuracy": interval(pd.Series(row))}
             | cells
         )
-    for row in frame[frame["num_samples"].isna()].to_dict("records"):
+    exact = frame[frame["num_samples"].isna()].drop_duplicates(["method", "blackbox"])
+    for row in exact.to_dict("records"):
         own = {"method": f"`{row['method']}`", "black box": style.label(row["blackbox"])}
         told = {"learning rate": f"{row['learning_rate']:g}", "accuracy": interval(pd.Series(row))}
         rows.append(dict.fromkeys(rows[0], "") | own | told)
