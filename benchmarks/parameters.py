@@ -54,7 +54,8 @@ def on(threads: int, work: Callable[[], Any], by_members: bool = False) -> Calla
 
     def run() -> Any:
         torch.set_num_threads(1 if by_members else threads)
-        parallel.use(threads if by_members else 1)
+        if by_members:  # a pool once made is kept, as in a run
+            parallel.use(threads)
         return work()
 
     return run

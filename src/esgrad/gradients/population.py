@@ -16,7 +16,7 @@ from esgrad.gradients.noises import Noise
 from esgrad.kernels import parallel, processes
 from esgrad.tasks.members import Directions
 
-ROOM = 2**20  # numbers that some members may take at a time
+ROOM = 2**21  # numbers that some members may take at a time
 
 Judge = Callable[[Directions, Tensor, slice, slice], Tensor]
 """From directions of some seeds, their steps ±σ [s, G, steps], which seeds and which members, to the fitness

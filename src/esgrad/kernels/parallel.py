@@ -11,6 +11,8 @@ _pools: list[ThreadPoolExecutor] = []
 
 def use(threads: int) -> None:
     """Use so many threads from now on, while the calling one waits; each part is computed by one."""
+    if threads == (_pools[0]._max_workers if _pools else 1):
+        return
     while _pools:
         _pools.pop().shutdown()
     if threads > 1:
