@@ -33,7 +33,8 @@ ARMS = {
 }
 VARIANCE = {"logits": 1.0, "parameters": 0.01}
 """t, by space."""
-STEPS = 20
+STEPS = {"logits": 20, "parameters": 2}
+"""At a time, by space: at the parameters one takes seconds."""
 DATA = os.environ.get("DATA_ROOT", "data")
 STACKED, ALONE = "stacked by hand", "one run after another"
 
@@ -170,34 +171,35 @@ def ours(images: Data, dataset: str, method: dict, num_samples: int | None, hidd
         "max_steps": 10**8,
     }
     (job,) = jobs(validated({"name": "bench", "methods": {"arm": method}, "experiments": {"bench": experiment}}))
-    t = None if "exact" in method else VARIANCE[method.get("space", "logits")]
+    space = method.get("space", "logits")
+    t = None if "exact" in method else VARIANCE[space]
     groups = [(t, rate) for rate in RATES]
     arguments = job, images, num_samples, groups, range(seeds), 10**8, "cpu"
-    return _Paused(lambda watch: list(loop.train(*arguments, ends_only=True, watch=watch))).go
+    return _Paused(lambda watch: list(loop.train(*arguments, ends_only=True, watch=watch)), STEPS[space]).go
 
 
 class _Paused:
     """A training that does some steps when it is told to, and waits."""
 
-    def __init__(self, train: Callable[[Callable[[int, Any], None]], Any]) -> None:
-        self.told, self.done = Semaphore(0), Semaphore(0)
+    def __init__(self, train: Callable[[Callable[[int, Any], None]], Any], steps: int) -> None:
+        self.steps, self.told, self.done = steps, Semaphore(0), Semaphore(0)
         Thread(target=train, args=[self._watch], daemon=True).start()
         self.done.acquire()
 
     def _watch(self, step: int, _: Any) -> None:
-        if step % STEPS == 0:
+        if step % self.steps == 0:
             self.done.release()
             self.told.acquire()
 
     def go(self) -> None:
-        """The next STEPS steps."""
+        """The next steps."""
         self.told.release()
         self.done.acquire()
 
 
 def repeated(step: Callable[[], Any], times: int) -> None:
-    """STEPS steps of so many runs, one run after the other."""
-    for _ in range(STEPS * times):
+    """So many steps."""
+    for _ in range(times):
         step()
 
 
@@ -207,13 +209,14 @@ def rows(num_rounds: int) -> Iterator[dict]:
     for dataset, (hidden, batch, seeds) in SETTINGS.items():
         images = data.decode(dataset, DATA)
         for arm, (method, num_samples) in ARMS.items():
+            steps = STEPS[method.get("space", "logits")]
             by_hand = ByHand(images, arm, num_samples, hidden, batch, seeds)
             single = alone(images, arm, num_samples, hidden, batch)
             contestants = {
-                STACKED: partial(repeated, by_hand.step, 1),
-                ALONE: partial(repeated, single, seeds * len(RATES)),
+                STACKED: partial(repeated, by_hand.step, steps),
+                ALONE: partial(repeated, single, steps * seeds * len(RATES)),
                 "esgrad": ours(images, dataset, method, num_samples, hidden, batch, seeds),
             }
             facts = {"bench": "training", "dataset": dataset, "arm": arm, "N": num_samples or "", "B": batch}
             for row in ratios(contestants, STACKED, num_rounds):
-                yield facts | {"runs": seeds * len(RATES), "steps": STEPS} | row
+                yield facts | {"runs": seeds * len(RATES), "steps": steps} | row
