@@ -88,8 +88,13 @@ def draw(table: pd.DataFrame) -> plt.Figure:
             axes.set_yscale("log")
             axes.set_xlabel(LABELS[sweep])
         panels[0].set_ylabel("microseconds an example")
-        figure.suptitle(f"Time of one estimate at the logits, {BATCH} examples", fontsize=10)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(LOOKS),
+            title=f"Time of one estimate at the logits, {BATCH} examples",
+            title_fontproperties={"weight": "bold", "size": 10},
+        )
         note = (
             f"median of {table['rounds'].max()} interleaved rounds, {BATCH} examples, one core; "
             f"{table['machine'].iloc[0]}"

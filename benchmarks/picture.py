@@ -42,10 +42,10 @@ def draw(path: Path) -> plt.Figure:
     table = table[table["ratio"].notna()] if "ratio" in table else table
     keys = [key for key in FACETS[bench] if key in table]
     panels = list(table.groupby(keys, sort=False, dropna=False))
-    columns = min(3, len(panels), table[keys[-1]].nunique(dropna=False))
+    columns = min(4, len(panels), table[keys[-1]].nunique(dropna=False))
     lines = -(-len(panels) // columns)
     tallest = max(panel["contestant"].nunique() for _, panel in panels)
-    size = (4.6 * columns, (0.27 * tallest + 0.9) * lines + 0.6)
+    size = ((4.6 if columns < 4 else 3.7) * columns, (0.27 * tallest + 0.9) * lines + 0.6)
     with matplotlib.rc_context(style.RC):
         figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
         for axes in grid.flat[len(panels) :]:
