@@ -26,7 +26,7 @@ JOBS = {
     "config": {"data": 2, "train": 71, "gradient_quality": 3, "samples_needed": 3, "noise_scale": 1},
     "smoke": {"data": 1, "train": 7, "gradient_quality": 1, "samples_needed": 1},
     "mnist": {"data": 2, "train": 35, "gradient_quality": 3, "samples_needed": 8, "noise_scale": 1},
-    "full_es": {"data": 1, "train": 3},
+    "full_es": {"data": 1, "train": 5},
     "es_arms": {"data": 1, "train": 11},
     "paper": {"data": 7, "train": 182, "gradient_quality": 6, "samples_needed": 9, "noise_scale": 2},
 }
