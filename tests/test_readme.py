@@ -29,6 +29,22 @@ def test_every_number_is_the_committed_tables():
     assert said.returncode == 0, said.stderr
 
 
+def test_snes_takes_the_fewest_queries_of_the_arms_at_the_parameters():
+    """Said of the table in RESULTS, at the levels that stand there, wherever most of its runs arrive."""
+    table = pd.read_csv(ROOT / "results/reference/es_arms/tables/targets.csv")
+    shown = table[
+        (table["unit"] == "queries") & table["target_accuracy"].isin([0.8, 0.9]) & table["num_samples"].notna()
+    ]
+    cells = shown[shown["target"].str.startswith("accuracy")].groupby(["blackbox", "num_samples", "target_accuracy"])
+    compared = 0
+    for _, cell in cells:
+        snes = cell[cell["method"] == "snes"].iloc[0]
+        if snes["hits"] > snes["num_seeds"] / 2:
+            compared += 1
+            assert snes["estimate"] == cell["estimate"].min()
+    assert compared > 2
+
+
 def test_the_readme_is_read_in_five_minutes():
     assert len(README.split()) <= 1200, "code and tables included"
 

@@ -45,7 +45,8 @@ def a_step_of_training(arm: str, digits: Any) -> Pair:
     method, num_samples = a_step.ARMS[arm]
     settings = a_step.SETTINGS["digits"]
     by_hand = a_step.ByHand(digits, arm, num_samples, *settings)
-    return partial(a_step.repeated, by_hand.step, 1), a_step.ours(digits, "digits", method, num_samples, *settings)
+    steps = a_step.STEPS["logits"]
+    return partial(a_step.repeated, by_hand.step, steps), a_step.ours(digits, "digits", method, num_samples, *settings)
 
 
 BY_CLASS = {"credit": "class", "noise": "gumbel", "shaping": "success"}

@@ -14,9 +14,8 @@ from torch import Tensor
 from esgrad.gradients.directions import coordinates
 from esgrad.gradients.key import Key
 from esgrad.kernels import streams, weighted_sum
-from esgrad.kernels.weighted_sum import LANES
 
-TOGETHER = 256  # members whose factors are multiplied at a time, a multiple of LANES
+TOGETHER = 256  # members whose factors are multiplied at a time, a multiple of the sum's lanes
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,10 @@ class LowRankStep:
 
     def _sum(self, weights: Tensor, number: int) -> Tensor:
         """Of one of the parameters, [S, G, ...] flat; a matrix [out, in] column by column, as `Stack.flat` has it."""
-        shape, total = (
-            self.source.shapes[number],
-            weights.new_zeros(*weights.shape[:2], prod(self.source.shapes[number])),
-        )
+        shape = self.source.shapes[number]
         if len(shape) == 1:
             return self._sum_of_vectors(weights, number)
+        total = weights.new_zeros(*weights.shape[:2], prod(shape))
         for some in _some(weights):
             drawn, each = self.drawn(slice(0, len(weights)), some), weights[..., some]
             a, b = drawn.factors(number)  # [S, n, out, r], [S, n, r, in]
@@ -77,7 +74,7 @@ class LowRankStep:
 
     def _sum_of_vectors(self, weights: Tensor, number: int) -> Tensor:
         """Of one that is no matrix: a product of matrices would round with a view to how many runs there are."""
-        total = weights.new_zeros(*weights.shape[:2], 1, LANES, *self.source.shapes[number])
+        total = weights.new_zeros(*weights.shape[:2], 1, weighted_sum.LANES, *self.source.shapes[number])
         for some in _some(weights):
             drawn = self.drawn(slice(0, len(weights)), some).numbers(number)
             weighted_sum.add(total, weights[..., some, None], drawn[:, :, None])

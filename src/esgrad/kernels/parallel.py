@@ -6,19 +6,20 @@ from typing import Any
 
 import torch
 
-_pools: list[ThreadPoolExecutor] = []
+_pools: dict[int, ThreadPoolExecutor] = {}  # one at most, by its number of threads
 
 
 def use(threads: int) -> None:
     """Use so many threads from now on, while the calling one waits; each part is computed by one."""
-    if threads == (_pools[0]._max_workers if _pools else 1):
+    if threads in _pools:
         return
     while _pools:
-        _pools.pop().shutdown()
+        _pools.popitem()[1].shutdown()
     if threads > 1:
-        _pools.append(ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)))
+        _pools[threads] = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def each(work: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
     """What `work` makes of each of the parts, in their order."""
-    return list(_pools[0].map(work, parts) if _pools else map(work, parts))
+    (shared,) = _pools.values() or (None,)
+    return list(shared.map(work, parts) if shared else map(work, parts))

@@ -16,8 +16,8 @@ HEAD = """# Configurations
 | `config.yaml` | the default: real digits, methods at the logits and OpenAI's ES, a quarter of an hour on two cores |
 | `smoke.yaml` | every part of the chain in under a minute; its numbers mean nothing |
 | `mnist.yaml` | MNIST, 784-128-10, every method at N = 1, 10 and 100; wants `--config data_root=...` or a network |
-| `full_es.yaml` | noise at all parameters on MNIST, N = 10, 100 and 1,000; five hours on two cores |
-| `es_arms.yaml` | noise at all parameters on digits, five arms side by side; six minutes on two cores |
+| `full_es.yaml` | noise at all parameters on MNIST, N = 10, 100 and 1,000; hours on two cores |
+| `es_arms.yaml` | noise at all parameters on digits, five arms side by side; five minutes on two cores |
 | `paper.yaml` | the full grid on MNIST, Fashion-MNIST and CIFAR-10, for a GPU |
 
 A cell is a method on a task at one N and one t; a run is a cell at one learning rate and one seed. Cells that cannot
