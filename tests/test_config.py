@@ -177,7 +177,8 @@ def reasons(base, **experiment):
 
 
 def test_cells_that_estimate_nothing_are_skipped_with_a_reason(smoke):
-    found = reasons(smoke, num_samples=[1, 3, 4])
+    found = reasons(smoke, num_samples=[1, 3, 4, 2**32 + 2])
+    assert "numbers for 2^32 samples" in found["maxrl", 2**32 + 2]
     assert "identically 0" in found["maxrl", 1]
     assert "odd" in found["openai_es", 3]
     assert found["maxrl", 3] is found["openai_es", 4] is found["lecture", 1] is found["backprop", None] is None

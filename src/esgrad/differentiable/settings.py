@@ -10,6 +10,7 @@ from typing import Any
 from esgrad import menu
 from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.facts import Facts
+from esgrad.gradients.key import too_many
 from esgrad.kernels.streams import check_stream
 
 
@@ -44,8 +45,8 @@ class Settings:
                 raise ValueError(f"noise_variance t is a finite number above 0, not {t!r}")
         check_stream([self.seed], 0)
         for binary in (False, True) if self.binary is None else (self.binary,):
-            reason = self.estimator(binary).refuses(self.facts(binary), 1)
-            if reason:
+            estimator = self.estimator(binary)
+            if reason := too_many(estimator.num_samples) or estimator.refuses(self.facts(binary), 1):
                 raise ValueError(reason)
 
     @cached_property

@@ -9,7 +9,7 @@ from torch import Tensor
 from esgrad.gradients import precision, quadrature
 from esgrad.gradients.estimator import Estimator
 from esgrad.gradients.fitness import PerExample
-from esgrad.gradients.key import Key
+from esgrad.gradients.key import Key, too_many
 from esgrad.kernels.streams import Role
 from esgrad.tasks.blackboxes import zero_one
 
@@ -68,7 +68,7 @@ def es_gradient(
         raise ValueError(f"num_samples is a whole number from 1, not {num_samples!r}")
     estimator = Estimator.of(noise, credit, shaping, int(num_samples))
     fitness = PerExample(zero_one, targets[None])
-    if reason := estimator.refuses(fitness.facts, logits.shape[1]):
+    if reason := too_many(estimator.num_samples) or estimator.refuses(fitness.facts, logits.shape[1]):
         raise ValueError(reason)
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
     point = point.to(torch.promote_types(point.dtype, torch.float32))  # half precision has no room for the noise

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from esgrad import menu
 from esgrad.gradients.credits import Asked, Credit, Tally
 from esgrad.gradients.facts import Facts
-from esgrad.gradients.key import MOST_SAMPLES, Key
+from esgrad.gradients.key import Key
 from esgrad.gradients.noises import Noise
 from esgrad.gradients.shapings import CountsLaw, Shaping, has_counts_law
 from esgrad.types import Tensor
@@ -120,8 +120,6 @@ class Estimator:
 
     def refuses(self, facts: Facts, dimension: int) -> str | None:
         """Why this estimates nothing useful of a fitness with these facts at D coordinates, or None."""
-        if self.num_samples > MOST_SAMPLES:
-            return f"a step has numbers for 2^32 samples: N = {self.num_samples} is more, several steps would do"
         if self.break_ties and not self.shaping.BY_RANK:
             name = menu.name(self.shaping)
             return f"break_ties orders samples of equal rank, which {name} does not look at: centered_ranks would do"

@@ -13,7 +13,7 @@ from esgrad import menu
 from esgrad.gradients.costs import Costs
 from esgrad.gradients.estimator import Estimate, Estimator
 from esgrad.gradients.exact import Exact
-from esgrad.gradients.key import Key
+from esgrad.gradients.key import Key, too_many
 from esgrad.gradients.schedules import Rule
 from esgrad.gradients.spaces import Perturbation, Place, Space
 from esgrad.tasks.task import Task
@@ -129,10 +129,12 @@ class SampledMethod(Method):
 
     def refuses(self, task: Task, num_samples: int | None) -> str | None:
         facts, (_, dimension) = self.space.facts(task.blackbox), self._shape(task)
+        estimator = self.estimator(num_samples)
         if self.rule.LEARNS and not self.noise.PLAIN:
             return f"{menu.name(self.rule)} learns σ from plain noise: independent or mirrored would do"
         own = self.space.refuses(self.noise, dimension) if hasattr(self.space, "refuses") else None
-        return own or super().refuses(task, num_samples) or self.estimator(num_samples).refuses(facts, dimension)
+        own = own or too_many(estimator.num_samples) or super().refuses(task, num_samples)
+        return own or estimator.refuses(facts, dimension)
 
     def batches(self, num_samples: int | None) -> int | None:
         """Mini-batches of a step, where each direction has its own; else None."""
