@@ -45,6 +45,16 @@ def test_snes_takes_the_fewest_queries_of_the_arms_at_the_parameters():
     assert compared > 2
 
 
+def test_snes_has_the_lower_mean_on_mnist_and_the_intervals_overlap():
+    """Said beneath the other table, of N = 10 and both black boxes."""
+    table = pd.read_csv(ROOT / "results/reference/full_es/tables/accuracy.csv")
+    cells = table[table["num_samples"] == 10].set_index(["blackbox", "method"])
+    for blackbox in ("cross_entropy", "zero_one"):
+        snes, other = cells.loc[(blackbox, "snes")], cells.loc[(blackbox, "openai_es")]
+        assert snes["test_accuracy_mean"] < other["test_accuracy_mean"]
+        assert snes["high"] > other["low"]
+
+
 def test_the_readme_is_read_in_five_minutes():
     assert len(README.split()) <= 1200, "code and tables included"
 
