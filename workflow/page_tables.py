@@ -231,6 +231,25 @@ def full_es_table(suite: str, experiments: Iterable[str], levels: Iterable[float
     return grid(rows)
 
 
+def fewer_queries(suite: str, blackbox: str, level: float) -> str:
+    """How many times fewer queries to an accuracy SNES takes than OpenAI's arm, at N = 10."""
+    rows = chosen(table(suite, "targets"), unit="queries", blackbox=blackbox, num_samples=10, target_accuracy=level)
+    rows = rows[rows["target"].str.startswith("accuracy")].set_index("method")["estimate"]
+    return f"{rows['openai_es'] / rows['snes']:.2f}"
+
+
+def edge_of_t(suite: str) -> str:
+    """Which cells' t is the smallest or the largest that was tried, as the grid was not widened further."""
+    tried = table(suite, "learning_rates").dropna(subset="num_samples")
+    cells = tried.groupby(["method", "blackbox", "num_samples"])["noise_variance"]
+    ends = (cells.transform("max") == tried["noise_variance"]) | (cells.transform("min") == tried["noise_variance"])
+    found = [
+        f"t = {row['noise_variance']:g} of `{row['method']}` ({style.label(row['blackbox'])}, N = {row['num_samples']})"
+        for row in tried[ends & tried["chosen"]].astype({"num_samples": int}).to_dict("records")
+    ]
+    return f"only {', '.join(found)} lies at the edge of what was tried" if found else "no choice lies at the edge of t"
+
+
 def _queries(targets: pd.DataFrame, level: float, same: dict[str, Any]) -> str:
     """The median of the queries to an accuracy with its interval, and how many of the runs arrived."""
     rows = chosen(targets, unit="queries", **same)
