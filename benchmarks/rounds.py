@@ -1,7 +1,7 @@
 """Speeds side by side: contestants take turns in one process, round after round, and only ratios are told.
 
 Machines slow down for seconds at a time. A ratio within a round meets that on both sides, so that the median of the
-ratios and the range of their middle half say more than any time.
+ratios and the range between their quartiles say more than any time.
 """
 
 import statistics

@@ -31,6 +31,12 @@ def digit_sum(method: str, n: int | None = None) -> str:
     return accuracy(one(rows if n is None else chosen(rows, num_samples=n)))
 
 
+def openai_es(suite: str, experiment: str) -> str:
+    """Final accuracy of OpenAI's arm with right and wrong at N = 100."""
+    cell = {"method": "openai_es", "blackbox": "zero_one", "num_samples": 100}
+    return accuracy(one(accuracies(suite, experiment), **cell))
+
+
 def law(shaping: str, k: int, *, credit: str, blackbox: str = "zero_one") -> str:
     """N for a cosine of one half, of one example at equal logits of K for each of its readings, by its law."""
     noise = "independent" if credit == "noise" else "gumbel"
