@@ -79,7 +79,7 @@ def draw(path: Path) -> plt.Figure:
         figure.supxlabel(f"times as long as {reference} (log scale, less is faster)", fontsize=8)
         figure.suptitle(TITLES[bench], fontsize=10)
         machine = str(table["machine"].iloc[0])
-        note = f"median of the ratios in {table['rounds'].max()} interleaved rounds, bars from quartile to quartile; {machine}"
+        note = f"median of the ratios in {table['rounds'].max()} interleaved rounds, bars: quartiles; {machine}"
         figure.text(0.5, -0.01, note, ha="center", va="top", fontsize=6, color=style.GREY, wrap=True)
     return figure
 
