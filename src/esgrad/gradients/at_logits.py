@@ -67,7 +67,7 @@ def es_gradient(
     if isinstance(num_samples, bool) or not isinstance(num_samples, Integral) or num_samples < 1:
         raise ValueError(f"num_samples is a whole number from 1, not {num_samples!r}")
     estimator = Estimator.of(noise, credit, shaping, int(num_samples))
-    fitness = PerExample(zero_one, targets[None])
+    fitness = PerExample(zero_one, targets.long()[None])  # one type: each other would be compiled for
     if reason := too_many(estimator.num_samples) or estimator.refuses(fitness.facts, logits.shape[1]):
         raise ValueError(reason)
     point = logits.detach()[None]  # [1, B, K]: a stack of one run
