@@ -247,7 +247,9 @@ def edge_of_t(suite: str) -> str:
         f"t = {row['noise_variance']:g} of `{row['method']}` ({style.label(row['blackbox'])}, N = {row['num_samples']})"
         for row in tried[ends & tried["chosen"]].astype({"num_samples": int}).to_dict("records")
     ]
-    return f"only {', '.join(found)} lies at the edge of what was tried" if found else "no choice lies at the edge of t"
+    return (
+        f"at the edge of the t that were tried {'lies' if len(found) == 1 else 'lie'} {' and '.join(found) or 'none'}"
+    )
 
 
 def _queries(targets: pd.DataFrame, level: float, same: dict[str, Any]) -> str:
